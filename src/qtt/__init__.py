@@ -1,0 +1,36 @@
+"""qtt: which pretrained model should I finetune, and how?"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from qtt.artifacts import get_pretrained_optimizer
+    from qtt.tuner import QuickTuner
+    from qtt.types import Budget, MetaFeatures, Result, Status, TaskInfo, Trial
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Budget",
+    "MetaFeatures",
+    "QuickTuner",
+    "Result",
+    "Status",
+    "TaskInfo",
+    "Trial",
+    "__version__",
+    "get_pretrained_optimizer",
+]
+
+_HOMES = {"QuickTuner": "qtt.tuner", "get_pretrained_optimizer": "qtt.artifacts"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import public names on first use, so that `import qtt` costs nothing."""
+    if name in __all__:
+        return getattr(import_module(_HOMES.get(name, "qtt.types")), name)
+    raise AttributeError(f"module 'qtt' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

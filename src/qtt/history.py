@@ -1,0 +1,86 @@
+"""What a search has seen so far: learning curves, failures and the incumbent, as a function of its results."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from qtt.types import Result, Status
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One finished epoch of a pipeline."""
+
+    fidelity: int
+    score: float
+    cost: float
+
+
+class History:
+    """Results in the order in which they were told, indexed by pipeline.
+
+    A repeated (config_id, fidelity) replaces the earlier observation, so that a pipeline restarted after its
+    checkpoint was evicted has one curve.
+    """
+
+    def __init__(self, results: Iterable[Result] = ()) -> None:
+        self._results: list[Result] = []
+        self._curves: dict[int, dict[int, Observation]] = {}
+        self._failed: dict[int, str] = {}
+        self._incumbent: Result | None = None
+        for result in results:
+            self.add(result)
+
+    def add(self, result: Result) -> None:
+        """Append one result."""
+        self._results.append(result)
+        if result.status is Status.FAILED:
+            self._failed[result.config_id] = str(result.info.get("reason", "no reason given"))
+        if not result.succeeded:
+            return
+        curve = self._curves.setdefault(result.config_id, {})
+        curve[result.fidelity] = Observation(result.fidelity, result.score, result.cost)
+        if self._incumbent is None or result.score > self._incumbent.score:
+            self._incumbent = result
+
+    def __len__(self) -> int:
+        return len(self._results)
+
+    def __iter__(self) -> Iterator[Result]:
+        return iter(self._results)
+
+    @property
+    def evaluations(self) -> int:
+        """Number of epochs that finished with a score."""
+        return sum(result.succeeded for result in self._results)
+
+    @property
+    def incumbent(self) -> Result | None:
+        """The best result so far, the earliest among equals; None before the first success."""
+        return self._incumbent
+
+    @property
+    def failed(self) -> dict[int, str]:
+        """Failed pipelines with their reasons."""
+        return dict(self._failed)
+
+    @property
+    def observed(self) -> list[int]:
+        """Ids of pipelines with at least one score, in order of their first one."""
+        return list(self._curves)
+
+    def curve(self, config_id: int) -> list[Observation]:
+        """Observations of a pipeline by rising fidelity; empty when it was never seen."""
+        curve = self._curves.get(config_id, {})
+        return [curve[fidelity] for fidelity in sorted(curve)]
+
+    def fidelity(self, config_id: int) -> int:
+        """Largest fidelity with a score, 0 when there is none."""
+        return max(self._curves.get(config_id, {}), default=0)
+
+    def best(self, config_id: int) -> Observation | None:
+        """The pipeline's best observation, None when it was never seen."""
+        return max(self.curve(config_id), key=lambda seen: seen.score, default=None)
+
+    def ranking(self) -> list[int]:
+        """Ids of observed pipelines by falling best score; ties keep the order of first observation."""
+        return sorted(self._curves, key=lambda i: -max(seen.score for seen in self._curves[i].values()))

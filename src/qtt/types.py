@@ -1,0 +1,311 @@
+"""Central types: frozen inside qtt, plain dicts at its public boundary.
+
+Notation used throughout: a *config* is one pipeline (a pretrained model with its finetuning
+hyperparameters), *fidelity* the epoch until which it is trained (cumulative, from 1), *score* a number to
+maximise (validation top-1 accuracy, 0 to 1), *cost* seconds.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qtt.errors import ConfigError, ObjectiveError
+
+Config = Mapping[str, Any]
+"""Hyperparameters of one pipeline: names to native values; inactive ones are absent."""
+
+
+class Status(StrEnum):
+    """How a step ended."""
+
+    SUCCESS = "success"
+    FAILED = "failed"
+    TIMEOUT = "timeout"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One step that an optimizer asks for: train `config` until epoch `fidelity`."""
+
+    config_id: int
+    config: Config
+    fidelity: int
+
+    def __post_init__(self) -> None:
+        if self.fidelity < 1:
+            raise ConfigError(f"A trial's fidelity counts epochs from 1; got {self.fidelity}.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plain dict that objectives may receive and that travels between processes."""
+        return {"config_id": self.config_id, "config": dict(self.config), "fidelity": self.fidelity}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Inverse of `to_dict`."""
+        return cls(int(data["config_id"]), dict(data["config"]), int(data["fidelity"]))
+
+
+@dataclass(frozen=True)
+class Result:
+    """Outcome of one finished epoch, or of a step that failed or ran out of time.
+
+    score: higher is better; NaN unless `status` is success.
+    cost: seconds of this step alone, > 0.
+    info: JSON-able details (loss, reason of a failure, …).
+    """
+
+    config_id: int
+    fidelity: int
+    score: float
+    cost: float
+    status: Status = Status.SUCCESS
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        where = f"result of config {self.config_id} at fidelity {self.fidelity}"
+        if self.fidelity < 1:
+            raise ObjectiveError(f"The {where} has an impossible fidelity; epochs count from 1.")
+        if self.status is Status.SUCCESS and not math.isfinite(self.score):
+            raise ObjectiveError(
+                f"The {where} reports success with score {self.score}. "
+                "Return a finite score, or status 'failed' with a reason in info."
+            )
+        if self.status is not Status.SUCCESS and not math.isnan(self.score):
+            raise ObjectiveError(f"The {where} has status '{self.status}' and must have score NaN.")
+        if not (math.isfinite(self.cost) and self.cost > 0):
+            raise ObjectiveError(f"The {where} has cost {self.cost}; costs are positive seconds.")
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the epoch finished with a score."""
+        return self.status is Status.SUCCESS
+
+    def to_dict(self) -> dict[str, Any]:
+        """The paper's result dict (tool paper, Figure 3), with `status` spelled out; NaN becomes None."""
+        return {
+            "config_id": self.config_id,
+            "fidelity": self.fidelity,
+            "score": self.score if self.succeeded else None,
+            "cost": self.cost,
+            "status": str(self.status),
+            "info": dict(self.info),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Read a result dict; `status` may be the paper's True/False or a word.
+
+        Raises:
+            ObjectiveError: a key is missing or a value is impossible.
+        """
+        missing = {"config_id", "fidelity", "cost"} - data.keys()
+        if missing:
+            raise ObjectiveError(f"Result {dict(data)!r} lacks {', '.join(sorted(missing))}.")
+        status = data.get("status", True)
+        try:
+            if isinstance(status, bool):
+                status = Status.SUCCESS if status else Status.FAILED
+            status = Status(status)
+            score = data.get("score")
+            failed = status is not Status.SUCCESS
+            return cls(
+                config_id=int(data["config_id"]),
+                fidelity=int(data["fidelity"]),
+                score=math.nan if failed or score is None else float(score),
+                cost=float(data["cost"]),
+                status=status,
+                info=dict(data.get("info") or {}),
+            )
+        except (TypeError, ValueError) as error:
+            raise ObjectiveError(f"Result {dict(data)!r} cannot be read: {error}.") from error
+
+
+@dataclass(frozen=True)
+class MetaFeatures:
+    """Descriptors of a dataset (Quick-Tune, section on meta-features).
+
+    train_images: images of the training split alone, after a validation share was split off.
+    image_size: shorter side in pixels, median over the training images.
+    """
+
+    train_images: int
+    num_classes: int
+    image_size: int
+    channels: int
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            if getattr(self, item.name) < 1:
+                raise ConfigError(f"Meta-feature {item.name} must be at least 1.")
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What is known of one pretrained model of a hub.
+
+    name: key within the hub and value of the hyperparameter `model`; one architecture with several
+        pretrainings makes several cards.
+    timm_name: name for `timm.create_model`, with pretraining tag where there is one.
+    params: millions, without classifier where that is known; macs: giga multiply-adds at `input_size`.
+    input_size: side of the square input in pixels; fixed_input_size: the model takes no other.
+    top1: ImageNet-1k validation accuracy in percent, None where unknown.
+    weights: file name within the package's or the user's weights folder; None: `<timm_name>.safetensors`.
+    create_kwargs: extra arguments for `timm.create_model`, as (name, value) pairs sorted by name.
+    """
+
+    name: str
+    timm_name: str
+    family: str
+    params: float
+    input_size: int
+    macs: float | None = None
+    fixed_input_size: bool = False
+    top1: float | None = None
+    pretraining: str = "unknown"
+    num_classes: int = 1000
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    interpolation: str = "bicubic"
+    weights: str | None = None
+    create_kwargs: tuple[tuple[str, Any], ...] = ()
+    aliases: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able dict; inverse of `from_dict`."""
+        data = asdict(self)
+        data["create_kwargs"] = dict(self.create_kwargs)
+        return data
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Read a card; unknown keys are an error naming them."""
+        known = {item.name for item in fields(cls)}
+        unknown_keys = sorted(data.keys() - known)
+        if unknown_keys:
+            raise ConfigError(
+                f"Model card {data.get('name', '?')!r} has unknown keys {unknown_keys}; "
+                f"known: {sorted(known)}."
+            )
+        values = dict(data)
+        values["create_kwargs"] = tuple(sorted(dict(values.get("create_kwargs") or {}).items()))
+        for key in ("mean", "std", "aliases"):
+            if key in values:
+                values[key] = tuple(values[key])
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class TaskInfo:
+    """What an objective must know of the task besides the trial.
+
+    path: the dataset's root folder.
+    work_dir: folder for the checkpoints of this search; None: the objective keeps nothing on disk.
+    models: cards of the models that configs name; filled in by the tuner from the optimizer's candidates.
+    weights_dir: local folder with `<timm_name>.safetensors`.
+    settings: JSON-able settings of the objective (image size bound, workers, precision, …).
+    """
+
+    path: Path
+    class_names: tuple[str, ...] = ()
+    val_fraction: float = 0.2
+    seed: int = 0
+    max_fidelity: int = 50
+    work_dir: Path | None = None
+    models: tuple[ModelCard, ...] = ()
+    weights_dir: Path | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes of the task."""
+        return len(self.class_names)
+
+    def card(self, model: str) -> ModelCard:
+        """The card that a config names.
+
+        Raises:
+            ConfigError: the task carries no such card.
+        """
+        for card in self.models:
+            if card.name == model:
+                return card
+        raise ConfigError(f"The task carries no card of model '{model}'.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able dict; inverse of `from_dict`."""
+        return {
+            "path": str(self.path),
+            "class_names": list(self.class_names),
+            "val_fraction": self.val_fraction,
+            "seed": self.seed,
+            "max_fidelity": self.max_fidelity,
+            "work_dir": None if self.work_dir is None else str(self.work_dir),
+            "models": [card.to_dict() for card in self.models],
+            "weights_dir": None if self.weights_dir is None else str(self.weights_dir),
+            "settings": dict(self.settings),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Inverse of `to_dict`."""
+        values = dict(data)
+        values["path"] = Path(values["path"])
+        values["class_names"] = tuple(values["class_names"])
+        values["models"] = tuple(ModelCard.from_dict(card) for card in values["models"])
+        for key in ("work_dir", "weights_dir"):
+            values[key] = None if values[key] is None else Path(values[key])
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The pipelines an optimizer chooses from; a config's id is its position.
+
+    models: cards of the models that the configs name.
+    """
+
+    configs: tuple[Config, ...]
+    models: tuple[ModelCard, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.configs)
+
+    def card(self, config_id: int) -> ModelCard | None:
+        """The card of a candidate's model, None where the space has no hub."""
+        name = self.configs[config_id].get("model")
+        return next((card for card in self.models if card.name == name), None)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a search may spend: wall-clock seconds, finished epochs (evaluations), or both."""
+
+    seconds: float | None = None
+    evaluations: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.seconds is None and self.evaluations is None:
+            raise ConfigError("A budget needs seconds, evaluations, or both.")
+        if self.seconds is not None and not (math.isfinite(self.seconds) and self.seconds > 0):
+            raise ConfigError(f"budget.seconds must be positive; got {self.seconds}.")
+        if self.evaluations is not None and self.evaluations < 1:
+            raise ConfigError(f"budget.evaluations must be at least 1; got {self.evaluations}.")
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Gaussian predictions: mean and std, both (n,)."""
+
+    mean: NDArray[np.float64]
+    std: NDArray[np.float64]
+
+
+RawResult = Result | Mapping[str, Any]
+Objective = Callable[[Trial, TaskInfo], RawResult | Iterable[RawResult]]
+"""Trains `trial.config` until `trial.fidelity`; returns, or yields as they finish, one result per epoch."""
