@@ -208,6 +208,7 @@ class TaskInfo:
     work_dir: folder for the checkpoints of this search; None: the objective keeps nothing on disk.
     models: cards of the models that configs name; filled in by the tuner from the optimizer's candidates.
     weights_dir: local folder with `<timm_name>.safetensors`.
+    best_score: incumbent's score; a pipeline that beats it keeps its weights beside its checkpoint.
     settings: JSON-able settings of the objective (image size bound, workers, precision, …).
     """
 
@@ -219,6 +220,7 @@ class TaskInfo:
     work_dir: Path | None = None
     models: tuple[ModelCard, ...] = ()
     weights_dir: Path | None = None
+    best_score: float | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -237,6 +239,10 @@ class TaskInfo:
                 return card
         raise ConfigError(f"The task carries no card of model '{model}'.")
 
+    def pipeline_dir(self, config_id: int) -> Path | None:
+        """Folder of one pipeline's checkpoint, None where nothing is kept on disk."""
+        return None if self.work_dir is None else self.work_dir / f"{config_id:04d}"
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-able dict; inverse of `from_dict`."""
         return {
@@ -248,6 +254,7 @@ class TaskInfo:
             "work_dir": None if self.work_dir is None else str(self.work_dir),
             "models": [card.to_dict() for card in self.models],
             "weights_dir": None if self.weights_dir is None else str(self.weights_dir),
+            "best_score": self.best_score,
             "settings": dict(self.settings),
         }
 

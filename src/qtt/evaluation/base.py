@@ -1,0 +1,54 @@
+"""What an evaluator is, and which one suits an objective."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from qtt.errors import ConfigError
+from qtt.types import Objective, Result, TaskInfo, Trial
+
+
+class Evaluator(Protocol):
+    """Runs one trial at a time and yields its results as they finish."""
+
+    def start(self) -> None:
+        """Make ready in the background; optional before the first `evaluate`."""
+        ...
+
+    def evaluate(self, trial: Trial, task: TaskInfo, seconds: float | None) -> Iterator[Result]:
+        """Yield one result per finished epoch; the last one may be a failure or a timeout.
+
+        seconds: time after which the step is cut off with a timeout, None for no limit.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release what the evaluator holds; it may be started again."""
+        ...
+
+
+def make_evaluator(objective: Objective, log: Path, isolation: str = "auto") -> Evaluator:
+    """An evaluator for `objective`.
+
+    isolation: `process` trains in a long-lived process of its own, which survives nothing but harms nobody;
+        `inline` runs in this process (for debugging, and for functions that cannot be imported by name);
+        `auto` takes a process where the objective can be imported there.
+    log: file for everything that the training process prints.
+
+    Raises:
+        ConfigError: unknown isolation, or a process is demanded for a function that cannot be imported.
+    """
+    from qtt.evaluation.inline import InlineEvaluator
+    from qtt.evaluation.process import ProcessEvaluator, import_path
+
+    if isolation not in ("auto", "process", "inline"):
+        raise ConfigError(f"isolation must be 'auto', 'process' or 'inline'; got '{isolation}'.")
+    path = import_path(objective)
+    if isolation == "process" and path is None:
+        raise ConfigError(
+            f"The objective {objective!r} cannot be imported by name, so it cannot run in a process of its "
+            "own. Define it at the top level of a module, or use isolation='inline'."
+        )
+    if isolation == "inline" or path is None:
+        return InlineEvaluator(objective)
+    return ProcessEvaluator(path, log)

@@ -1,0 +1,131 @@
+"""Objectives run in one long-lived training process, which can be killed at any moment and is replaced."""
+
+import json
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+from qtt.evaluation.step import failure, timeout
+from qtt.types import Objective, Result, TaskInfo, Trial
+
+LOG_TAIL_LINES = 20
+
+
+def import_path(objective: Objective) -> str | None:
+    """`module:name` under which another process finds the very same function, None where it cannot."""
+    module, name = getattr(objective, "__module__", None), getattr(objective, "__qualname__", None)
+    if not module or not name or module == "__main__":
+        return None
+    found: Any = sys.modules.get(module)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return f"{module}:{name}" if found is objective else None
+
+
+class ProcessEvaluator:
+    """Speaks JSON lines with `python -m qtt.evaluation.worker`.
+
+    A process that dies costs one failed trial with its reason; a step that exceeds its time is killed with
+    its process. Either way the next step finds a new one.
+    """
+
+    def __init__(self, objective: str, log: Path) -> None:
+        self._objective = objective
+        self._log = log
+        self._process: subprocess.Popen[bytes] | None = None
+        self._messages: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+
+    def start(self) -> None:
+        """Start the training process if none is alive; its imports run while the caller goes on."""
+        if self._process is not None and self._process.poll() is None:
+            return
+        self.close()
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "qtt.evaluation.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+            )
+        self._messages = queue.SimpleQueue()
+        assert self._process.stdout is not None
+        threading.Thread(
+            target=_forward, args=(self._process.stdout, self._messages), name="qtt-results", daemon=True
+        ).start()
+        self._send({"objective": self._objective, "sys_path": sys.path})
+
+    def evaluate(self, trial: Trial, task: TaskInfo, seconds: float | None) -> Iterator[Result]:
+        """See `Evaluator.evaluate`."""
+        begin = time.monotonic()
+        self.start()
+        self._send({"trial": trial.to_dict(), "task": task.to_dict()})
+        while True:
+            spent = time.monotonic() - begin
+            try:
+                if seconds is not None and spent >= seconds:
+                    raise queue.Empty
+                message = self._messages.get(timeout=None if seconds is None else seconds - spent)
+            except queue.Empty:
+                self.close()
+                yield timeout(trial, time.monotonic() - begin)
+                return
+            if message is None:
+                yield self._death(trial, time.monotonic() - begin)
+                return
+            if "done" in message:
+                return
+            yield Result.from_dict(message["result"])
+
+    def close(self) -> None:
+        """Kill the training process; checkpoints are written atomically, so nothing breaks."""
+        if self._process is None:
+            return
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                _close_quietly(stream)
+        self._process = None
+
+    def _send(self, message: dict[str, Any]) -> None:
+        assert self._process is not None and self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(message).encode() + b"\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            pass  # the process is dead; its end of file is about to arrive as a message
+
+    def _death(self, trial: Trial, seconds: float) -> Result:
+        assert self._process is not None
+        code = self._process.wait()
+        self.close()
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        hint = " (out of memory?)" if code == -signal.SIGKILL else ""
+        with self._log.open(encoding="utf-8", errors="replace") as log:
+            tail = "".join(deque(log, maxlen=LOG_TAIL_LINES))
+        return failure(trial, f"The training process {how}{hint}; see {self._log}.", seconds, tail)
+
+
+def _forward(stream: IO[bytes], messages: "queue.SimpleQueue[dict[str, Any] | None]") -> None:
+    """Turn lines into messages; None marks the end, a torn last line with it."""
+    try:
+        for line in stream:
+            if line.endswith(b"\n"):
+                messages.put(json.loads(line))
+    except ValueError:
+        pass  # the stream was closed under us: the process was killed on purpose
+    messages.put(None)
+
+
+def _close_quietly(stream: IO[bytes]) -> None:
+    with suppress(BrokenPipeError):  # unsent bytes of a process that no longer listens
+        stream.close()

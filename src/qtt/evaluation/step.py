@@ -1,0 +1,78 @@
+"""One step of an objective: from whatever it returns or raises to checked results."""
+
+import json
+import time
+import traceback
+from collections.abc import Generator, Iterable, Mapping
+from typing import Any
+
+from qtt.errors import ObjectiveError
+from qtt.types import Objective, RawResult, Result, Status, TaskInfo, Trial
+
+REASON_LENGTH = 500
+
+
+def run_step(objective: Objective, trial: Trial, task: TaskInfo) -> Generator[Result, None, None]:
+    """Yield the results of one step; an exception becomes a failed result, for training errors are data."""
+    start = time.monotonic()
+    reached = 0
+    try:
+        for raw in _as_iterable(objective(trial, task)):
+            result = raw if isinstance(raw, Result) else Result.from_dict(_as_mapping(raw))
+            _check(result, trial, reached)
+            reached = result.fidelity
+            yield result
+        if not reached:
+            raise ObjectiveError("The objective returned no result.")
+    except Exception as error:
+        yield failure(trial, describe(error), time.monotonic() - start, traceback.format_exc())
+
+
+def failure(trial: Trial, reason: str, seconds: float, details: str | None = None) -> Result:
+    """A failed result; details: traceback or the last lines of a log."""
+    info = {"reason": reason[:REASON_LENGTH]} | ({"details": details} if details else {})
+    return Result(trial.config_id, trial.fidelity, float("nan"), max(seconds, 1e-3), Status.FAILED, info)
+
+
+def timeout(trial: Trial, seconds: float) -> Result:
+    """A step that was cut off; its pipeline keeps the last checkpoint."""
+    return Result(trial.config_id, trial.fidelity, float("nan"), max(seconds, 1e-3), Status.TIMEOUT)
+
+
+def describe(error: BaseException) -> str:
+    """First line of an error with its type, without the type for our own errors."""
+    first = (str(error).strip().splitlines() or [""])[0]
+    if type(error).__module__.startswith("qtt."):
+        return first
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__
+
+
+def _as_iterable(returned: Any) -> Iterable[RawResult]:
+    if isinstance(returned, Result | Mapping):
+        return [returned]
+    if isinstance(returned, Iterable) and not isinstance(returned, str | bytes):
+        return returned
+    raise ObjectiveError(
+        f"The objective returned {type(returned).__name__}; it must return a result (dict or Result), "
+        "a list of them, or yield them."
+    )
+
+
+def _as_mapping(raw: Any) -> Mapping[str, Any]:
+    if isinstance(raw, Mapping):
+        return raw
+    raise ObjectiveError(f"The objective gave {raw!r} where a result (dict or Result) was expected.")
+
+
+def _check(result: Result, trial: Trial, reached: int) -> None:
+    if result.config_id != trial.config_id:
+        raise ObjectiveError(f"Asked for config {trial.config_id}, got a result of {result.config_id}.")
+    if not reached < result.fidelity <= trial.fidelity:
+        raise ObjectiveError(
+            f"Asked to train until epoch {trial.fidelity}, with epoch {reached or 'none'} reported so far, "
+            f"the objective reported epoch {result.fidelity}."
+        )
+    try:
+        json.dumps(result.to_dict(), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ObjectiveError(f"The result's info must be JSON with finite numbers: {error}.") from error

@@ -1,0 +1,57 @@
+"""The training process: reads trials as JSON lines, writes results as JSON lines.
+
+It ends itself when the search that started it is gone, so that no orphan goes on writing checkpoints.
+Whatever libraries print goes to the log, never into the protocol.
+"""
+
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+from importlib import import_module
+from typing import IO, Any
+
+from qtt.evaluation.step import run_step
+from qtt.types import Objective, TaskInfo, Trial
+
+
+def main() -> None:
+    """Serve until the other side closes the pipe."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the search, which then stops us
+    with os.fdopen(os.dup(1), "wb") as replies:
+        os.dup2(2, 1)
+        requests: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        threading.Thread(target=_read, args=(sys.stdin.buffer, requests), daemon=True).start()
+        objective = _load(requests.get())
+        while True:
+            request = requests.get()
+            trial, task = Trial.from_dict(request["trial"]), TaskInfo.from_dict(request["task"])
+            for result in run_step(objective, trial, task):
+                _write(replies, {"result": result.to_dict()})
+            _write(replies, {"done": True})
+
+
+def _read(stream: IO[bytes], requests: "queue.SimpleQueue[dict[str, Any]]") -> None:
+    for line in stream:
+        requests.put(json.loads(line))
+    os._exit(0)
+
+
+def _load(request: dict[str, Any]) -> Objective:
+    sys.path[:] = request["sys_path"]
+    module, name = request["objective"].split(":")
+    found: Any = import_module(module)
+    for part in name.split("."):
+        found = getattr(found, part)
+    return found  # type: ignore[no-any-return]
+
+
+def _write(stream: IO[bytes], message: dict[str, Any]) -> None:
+    stream.write(json.dumps(message).encode() + b"\n")
+    stream.flush()
+
+
+if __name__ == "__main__":
+    main()
