@@ -1,0 +1,6 @@
+"""Optimizers: who decides what is trained next."""
+
+from qtt.optimizers.base import CandidateOptimizer, Optimizer
+from qtt.optimizers.random import EpochwiseRandomOptimizer, RandomOptimizer
+
+__all__ = ["CandidateOptimizer", "EpochwiseRandomOptimizer", "Optimizer", "RandomOptimizer"]

@@ -1,0 +1,13 @@
+"""Contract suites and synthetic tasks: for our tests, and for those of your own optimizers."""
+
+from qtt.testing.contracts import OptimizerContract, play
+from qtt.testing.synthetic import METAFEATURES, SyntheticCurves, SyntheticSpace, synthetic_objective
+
+__all__ = [
+    "METAFEATURES",
+    "OptimizerContract",
+    "SyntheticCurves",
+    "SyntheticSpace",
+    "play",
+    "synthetic_objective",
+]
