@@ -1,0 +1,148 @@
+"""Image folders: which files belong to which split and class.
+
+    root/train/<class>/…    required
+    root/val/<class>/…      optional; otherwise a stratified share of train is split off
+    root/test/<class>/…     optional
+"""
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from qtt.errors import DatasetError
+
+IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+"""The file types that torchvision's ImageFolder reads."""
+
+Sample = tuple[Path, int]
+"""An image and the index of its class in `ImageFolder.class_names`."""
+
+LAYOUT = """Expected:
+  {root}/train/<class>/*.jpg     at least two classes
+  {root}/val/<class>/*.jpg       optional: a share of train is used where it is absent
+  {root}/test/<class>/*.jpg      optional"""
+
+
+@dataclass(frozen=True)
+class ImageFolder:
+    """The splits of a dataset; class names are sorted, samples ordered by class and file name."""
+
+    root: Path
+    class_names: tuple[str, ...]
+    train: tuple[Sample, ...]
+    val: tuple[Sample, ...]
+    test: tuple[Sample, ...]
+
+
+def scan_image_folder(root: Path | str, val_fraction: float = 0.2, seed: int = 0) -> ImageFolder:
+    """List the images of `root`, splitting a validation share off train where there is no `val`.
+
+    val_fraction: share of every class that becomes validation, in (0, 1); a class of two or more images keeps
+        at least one image on either side. Not used where `root/val` exists.
+    seed: of that split alone; the same folder, share and seed give the same split.
+
+    Raises:
+        DatasetError: a folder is missing, empty, flat, or has classes that train lacks.
+    """
+    root = Path(root).expanduser()
+    if not 0 < val_fraction < 1:
+        raise DatasetError(f"val_fraction must lie between 0 and 1; got {val_fraction}.")
+    class_names = _train_classes(root)
+    train = _samples(root / "train", class_names)
+    if (root / "val").is_dir():
+        val = _samples(root / "val", class_names, complete=False)
+    else:
+        train, val = split_off(train, val_fraction, seed)
+    if not val:
+        raise DatasetError(f"{root} leaves no image for validation: no class has two images.")
+    test = _samples(root / "test", class_names, complete=False) if (root / "test").is_dir() else ()
+    return ImageFolder(root, class_names, train, val, test)
+
+
+def split_off(
+    samples: Sequence[Sample], fraction: float, seed: int
+) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
+    """Split every class at random into (rest, share); both keep the order of `samples`.
+
+    A class of n ≥ 2 images gives between 1 and n − 1 of them, as near to n · fraction as possible (halves
+    round up); a class of one image stays whole in the rest.
+    """
+    labels = np.array([label for _, label in samples], dtype=np.int64)
+    chosen = np.zeros(len(samples), dtype=bool)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        if len(members) >= 2:
+            count = min(max(math.floor(len(members) * fraction + 0.5), 1), len(members) - 1)
+            rng = np.random.default_rng((seed, int(label)))
+            chosen[rng.permutation(members)[:count]] = True
+    rest = tuple(sample for sample, out in zip(samples, chosen, strict=True) if not out)
+    return rest, tuple(sample for sample, out in zip(samples, chosen, strict=True) if out)
+
+
+def _train_classes(root: Path) -> tuple[str, ...]:
+    layout = LAYOUT.format(root=root)
+    if not root.is_dir():
+        raise DatasetError(f"There is no dataset folder at {root}.\n{layout}")
+    if not (root / "train").is_dir():
+        flat = any(_images(folder) for folder in _class_folders(root))
+        hint = f" Its class folders lie directly in it: move them into {root / 'train'}." if flat else ""
+        raise DatasetError(f"{root} has no folder 'train'.{hint}\n{layout}")
+    class_names = tuple(folder.name for folder in _class_folders(root / "train"))
+    if not class_names:
+        raise DatasetError(f"{root / 'train'} has no class folders.\n{layout}")
+    if len(class_names) == 1:
+        raise DatasetError(
+            f"{root / 'train'} has the single class '{class_names[0]}'; classification needs at least two."
+        )
+    return class_names
+
+
+def _samples(folder: Path, class_names: Sequence[str], complete: bool = True) -> tuple[Sample, ...]:
+    """Images of a split; complete: every class must be there with at least one image."""
+    present = {path.name: path for path in _class_folders(folder)}
+    strange = sorted(present.keys() - set(class_names))
+    if strange:
+        raise DatasetError(
+            f"{folder} has classes that train lacks: {', '.join(strange[:10])}. "
+            "Class folders must be named alike in every split."
+        )
+    samples: list[Sample] = []
+    for label, name in enumerate(class_names):
+        images = _images(present[name]) if name in present else []
+        if complete and not images:
+            raise DatasetError(
+                f"Class folder {folder / name} holds no image ({', '.join(IMAGE_EXTENSIONS)}). "
+                "Add images or remove the folder."
+            )
+        samples += [(path, label) for path in images]
+    if not samples:
+        raise DatasetError(f"{folder} holds no images ({', '.join(IMAGE_EXTENSIONS)}).")
+    return tuple(samples)
+
+
+def _class_folders(folder: Path) -> list[Path]:
+    with os.scandir(folder) as entries:
+        names = sorted(entry.name for entry in entries if entry.is_dir() and not _is_junk(entry.name))
+    return [folder / name for name in names]
+
+
+def _images(folder: Path) -> list[Path]:
+    """Image files below a class folder, nested ones included, in sorted order."""
+    found: list[Path] = []
+    for directory, subfolders, files in os.walk(folder, followlinks=True):
+        subfolders[:] = sorted(name for name in subfolders if not _is_junk(name))
+        found += [
+            Path(directory, name)
+            for name in sorted(files)
+            if not _is_junk(name) and name.lower().endswith(IMAGE_EXTENSIONS)
+        ]
+    return found
+
+
+def _is_junk(name: str) -> bool:
+    """Hidden files and what macOS puts into archives."""
+    return name.startswith(".") or name == "__MACOSX"

@@ -1,0 +1,1 @@
+"""Objectives that really train; the only part of qtt that imports Lightning."""

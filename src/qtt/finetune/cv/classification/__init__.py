@@ -1,0 +1,26 @@
+"""Finetuning image classifiers: the objective, and what it must know of a dataset.
+
+Torch and Lightning are imported when the objective is first used, not before.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from qtt.finetune.cv.classification.metafeatures import extract_task_info_metafeat
+    from qtt.finetune.cv.classification.objective import finetune_script
+    from qtt.finetune.cv.classification.settings import FinetuneSettings
+
+__all__ = ["FinetuneSettings", "extract_task_info_metafeat", "finetune_script"]
+
+_HOMES = {
+    "FinetuneSettings": "settings",
+    "extract_task_info_metafeat": "metafeatures",
+    "finetune_script": "objective",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
