@@ -1,4 +1,4 @@
-"""What a search has seen so far: learning curves, failures and the incumbent, as a function of its results."""
+"""What a search has seen so far, as a function of its results: curves, failures and the incumbent."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

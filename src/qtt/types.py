@@ -243,6 +243,11 @@ class TaskInfo:
         """Folder of one pipeline's checkpoint, None where nothing is kept on disk."""
         return None if self.work_dir is None else self.work_dir / f"{config_id:04d}"
 
+    def weights_file(self, config_id: int, fidelity: int) -> Path | None:
+        """Where an objective leaves the weights of an epoch that beat `best_score`, for the tuner to take."""
+        folder = self.pipeline_dir(config_id)
+        return None if folder is None else folder / f"weights-{fidelity:04d}.safetensors"
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-able dict; inverse of `from_dict`."""
         return {

@@ -1,0 +1,184 @@
+"""The experiment folder: everything a search leaves behind, under stable names.
+
+config.yaml         resolved configuration (command line only)
+environment.json    versions and machine
+task.json           dataset, split seed, objective settings
+candidates.json     the pipelines and the cards of their models
+journal.jsonl       every result, in order
+trajectory.csv …    what the trackers write
+search.log          what the search and its training process said
+pipelines/0042/     checkpoint of a live pipeline
+incumbent/          weights of the best pipeline so far, and what they are
+"""
+
+import json
+import logging
+import platform
+import shutil
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from filelock import FileLock, Timeout
+
+from qtt.errors import ConfigError
+from qtt.files import read_json, write_json
+from qtt.history import History
+from qtt.journal import Journal
+from qtt.types import Candidates, Result, TaskInfo
+
+logger = logging.getLogger("qtt")
+
+FORMAT = 1
+PACKAGES = ("qtt", "torch", "torchvision", "timm", "lightning", "gpytorch", "configspace", "numpy")
+
+
+class RunFolder:
+    """One search's folder; used as a context it is locked against a second search."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.journal = Journal(path / "journal.jsonl")
+        self.log = path / "search.log"
+        self.pipelines = path / "pipelines"
+        self.incumbent = path / "incumbent"
+        self._lock = FileLock(path / ".lock")
+
+    def __enter__(self) -> Self:
+        self.pipelines.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout as error:
+            raise ConfigError(
+                f"Another search is running in {self.path}. Wait for it, or name another run folder."
+            ) from error
+        self._handler = logging.FileHandler(self.log, encoding="utf-8")
+        self._handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        logger.addHandler(self._handler)
+        logger.setLevel(logging.INFO)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        logger.removeHandler(self._handler)
+        self._handler.close()
+        self._lock.release()
+
+    def claim(self, candidates: Candidates, task: TaskInfo) -> None:
+        """Write down what is searched, or check that a resumed search is about the same.
+
+        Raises:
+            ConfigError: the folder holds a search over other candidates or another task.
+        """
+        self._agree("candidates.json", _candidates_dict(candidates))
+        self._agree("task.json", _task_dict(task))
+        write_json(self.path / "environment.json", environment())
+
+    def _agree(self, name: str, data: dict[str, Any]) -> None:
+        path = self.path / name
+        data = json.loads(json.dumps(data))
+        if not path.exists():
+            write_json(path, data)
+            return
+        difference = first_difference(read_json(path), data)
+        if difference:
+            raise ConfigError(
+                f"{self.path} holds a search that differs from this one in {path.stem}: {difference}. "
+                "Repeat its settings to continue it, or give this search another run folder."
+            )
+
+    def keep_incumbent(self, result: Result, candidates: Candidates, task: TaskInfo) -> None:
+        """Take the new incumbent's weights out of its pipeline's folder and write down what they are."""
+        self.incumbent.mkdir(exist_ok=True)
+        weights = task.weights_file(result.config_id, result.fidelity)
+        if weights is not None and weights.exists():
+            weights.replace(self.incumbent / "weights.safetensors")
+        card = candidates.card(result.config_id)
+        description = {
+            "config_id": result.config_id,
+            "fidelity": result.fidelity,
+            "score": result.score,
+            "config": dict(candidates.configs[result.config_id]),
+            "model": None if card is None else card.to_dict(),
+            "class_names": list(task.class_names),
+        }
+        write_json(self.incumbent / "incumbent.json", description)
+
+    def discard(self, config_id: int, task: TaskInfo) -> None:
+        """Remove the checkpoint of a pipeline that will not be continued."""
+        folder = task.pipeline_dir(config_id)
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def enforce_quota(self, quota: int, history: History, task: TaskInfo, current: int) -> list[int]:
+        """Remove checkpoints of the least promising pipelines until all take at most `quota` bytes.
+
+        The current pipeline's stays in any case. Returns the ids whose checkpoints went; they start again
+        when they are asked for again.
+        """
+        sizes = {i: _size(task.pipeline_dir(i)) for i in history.observed}
+        evicted = []
+        for config_id in reversed(history.ranking()):
+            if sum(sizes.values()) <= quota:
+                break
+            if config_id != current and sizes[config_id]:
+                self.discard(config_id, task)
+                sizes[config_id] = 0
+                evicted.append(config_id)
+        return evicted
+
+
+def environment() -> dict[str, Any]:
+    """Versions of Python and of the packages that results depend on."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "command": sys.argv,
+    }
+
+
+def first_difference(old: Any, new: Any, where: str = "") -> str | None:
+    """The first place in which two JSON values differ, in words; None when they are equal."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted(old.keys() | new.keys()):
+            found = first_difference(old.get(key), new.get(key), f"{where}.{key}" if where else key)
+            if found:
+                return found
+        return None
+    if isinstance(old, list) and isinstance(new, list):
+        if len(old) != len(new):
+            return f"{where} has {len(old)} entries there and {len(new)} here"
+        pairs = enumerate(zip(old, new, strict=True))
+        return next((d for i, (a, b) in pairs if (d := first_difference(a, b, f"{where}[{i}]"))), None)
+    return None if old == new else f"{where} is {old!r} there and {new!r} here"
+
+
+def _candidates_dict(candidates: Candidates) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "models": [card.to_dict() for card in candidates.models],
+        "configs": [dict(config) for config in candidates.configs],
+    }
+
+
+def _task_dict(task: TaskInfo) -> dict[str, Any]:
+    """The task without what belongs to one place or one moment of the search."""
+    passing = ("models", "work_dir", "weights_dir", "best_score")
+    return {key: value for key, value in task.to_dict().items() if key not in passing}
+
+
+def _size(folder: Path | None) -> int:
+    if folder is None or not folder.is_dir():
+        return 0
+    return sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,46 @@
+"""What a search found, as tables."""
+
+from typing import Any
+
+import pandas as pd
+
+from qtt.history import History
+from qtt.types import Candidates
+
+HEADLINE = ("opt", "lr", "batch_size", "pct_to_freeze", "layer_decay", "data_augmentation", "sched")
+"""Hyperparameters that say most about a pipeline, shown where there is room for a few."""
+
+
+def pipeline_table(history: History, candidates: Candidates) -> pd.DataFrame:
+    """One row per observed pipeline, best first (tool paper, Figure 6).
+
+    Columns: config_id, score (best so far), epoch (of that score), epochs (trained), seconds (spent on it),
+    model, then every hyperparameter that differs between observed pipelines; inactive ones are missing.
+    """
+    rows: list[dict[str, Any]] = []
+    for config_id in history.ranking():
+        best = history.best(config_id)
+        assert best is not None
+        rows.append(
+            {
+                "config_id": config_id,
+                "score": best.score,
+                "epoch": best.fidelity,
+                "epochs": history.fidelity(config_id),
+                "seconds": sum(seen.cost for seen in history.curve(config_id)),
+                **_hyperparameters(candidates, config_id, history.observed),
+            }
+        )
+    columns = ["config_id", "score", "epoch", "epochs", "seconds"]
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=columns)
+
+
+def _hyperparameters(candidates: Candidates, config_id: int, observed: list[int]) -> dict[str, Any]:
+    configs = [candidates.configs[i] for i in observed]
+    names = dict.fromkeys(name for config in configs for name in config)
+    shown = {"model": None} if "model" in names else {}
+    shown |= {
+        name: None for name in names if len({repr(config.get(name, "inactive")) for config in configs}) > 1
+    }
+    config = candidates.configs[config_id]
+    return {name: config.get(name) for name in shown}

@@ -1,0 +1,99 @@
+"""What a tracker is told; trackers watch a search and never disturb it."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from qtt.history import History
+from qtt.journal import Entry
+from qtt.types import Budget, Candidates, Result, TaskInfo, Trial
+
+logger = logging.getLogger("qtt")
+
+
+@dataclass(frozen=True)
+class SearchInfo:
+    """A search as it starts or resumes; entries: what earlier runs journaled."""
+
+    run_dir: Path
+    optimizer: str
+    task: TaskInfo
+    candidates: Candidates
+    budget: Budget
+    entries: tuple[Entry, ...] = ()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of the budget spent by earlier runs."""
+        return self.entries[-1].elapsed if self.entries else 0.0
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A search as it ended; elapsed: seconds of the budget spent in all; reason: why it ended."""
+
+    run_dir: Path
+    candidates: Candidates
+    history: History
+    elapsed: float
+    reason: str
+    interrupted: bool = False
+
+    @property
+    def incumbent(self) -> Result | None:
+        """The best result, None when no pipeline finished an epoch."""
+        return self.history.incumbent
+
+
+class Tracker(Protocol):
+    """Hears what happens; elapsed is in seconds of the budget."""
+
+    def start(self, search: SearchInfo) -> None:
+        """The search begins, or goes on after an earlier stop."""
+        ...
+
+    def asked(self, trial: Trial, elapsed: float) -> None:
+        """A step begins."""
+        ...
+
+    def told(self, result: Result, history: History, elapsed: float) -> None:
+        """A result was journaled; `history` includes it."""
+        ...
+
+    def finish(self, summary: Summary) -> None:
+        """The search ended."""
+        ...
+
+
+class TrackerGroup:
+    """Several trackers as one. A tracker that fails is reported once and left out from then on."""
+
+    def __init__(self, trackers: Sequence[Tracker]) -> None:
+        self._trackers = list(trackers)
+
+    def start(self, search: SearchInfo) -> None:
+        """See `Tracker.start`."""
+        self._each(lambda tracker: tracker.start(search))
+
+    def asked(self, trial: Trial, elapsed: float) -> None:
+        """See `Tracker.asked`."""
+        self._each(lambda tracker: tracker.asked(trial, elapsed))
+
+    def told(self, result: Result, history: History, elapsed: float) -> None:
+        """See `Tracker.told`."""
+        self._each(lambda tracker: tracker.told(result, history, elapsed))
+
+    def finish(self, summary: Summary) -> None:
+        """See `Tracker.finish`."""
+        self._each(lambda tracker: tracker.finish(summary))
+
+    def _each(self, call: Callable[[Tracker], None]) -> None:
+        for tracker in list(self._trackers):
+            try:
+                call(tracker)
+            except Exception as error:
+                self._trackers.remove(tracker)
+                name = type(tracker).__name__
+                logger.warning("%s failed and is switched off: %s", name, error, exc_info=error)

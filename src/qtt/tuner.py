@@ -1,0 +1,234 @@
+"""QuickTuner: the loop that asks an optimizer, runs the objective and keeps the record."""
+
+import hashlib
+import json
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from qtt.clock import Clock, WallClock
+from qtt.errors import ConfigError
+from qtt.evaluation import Evaluator, make_evaluator
+from qtt.evaluation.step import timeout
+from qtt.history import History
+from qtt.optimizers.base import Optimizer
+from qtt.run_folder import RunFolder
+from qtt.statistics import pipeline_table
+from qtt.tracking.base import SearchInfo, Summary, Tracker, TrackerGroup
+from qtt.tracking.console import ConsoleTracker
+from qtt.tracking.csv import CsvTracker
+from qtt.types import Budget, Objective, Result, Status, TaskInfo, Trial
+
+logger = logging.getLogger("qtt")
+
+
+class QuickTuner:
+    """Searches for the best pipeline within a budget (tool paper, section 3).
+
+    optimizer: set up with its candidates.
+    objective: trains a pipeline until an epoch; see `qtt.types.Objective`.
+    path: run folder; a search with the same candidates and task in the same folder is resumed. Default: a
+        folder under `runs/` named after the task and the candidates.
+    trackers: who is told of the search; default: console and `trajectory.csv`.
+    isolation: `process`, `inline` or `auto`; see `qtt.evaluation.make_evaluator`.
+    disk_quota_gb: bound on all checkpoints together, in 10⁹ bytes; None: no bound.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        objective: Objective,
+        path: str | Path | None = None,
+        *,
+        trackers: Sequence[Tracker] | None = None,
+        isolation: str = "auto",
+        disk_quota_gb: float | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.optimizer = optimizer
+        self.objective = objective
+        self.path = None if path is None else Path(path)
+        self._trackers: Sequence[Tracker] = [ConsoleTracker(), CsvTracker()] if trackers is None else trackers
+        self._isolation = isolation
+        self._quota = None if disk_quota_gb is None else int(disk_quota_gb * 1e9)
+        self._clock = clock or WallClock()
+        self.summary: Summary | None = None
+
+    def run(
+        self,
+        task_info: TaskInfo | None = None,
+        time_budget: float | None = None,
+        evaluations: int | None = None,
+    ) -> Summary:
+        """Search until the budget is spent, counting what earlier runs in the same folder spent.
+
+        time_budget: wall-clock seconds; a step that is under way at the end is cut off.
+        evaluations: number of finished epochs.
+
+        Raises:
+            ConfigError: no budget, an optimizer without candidates, or a folder that holds another search.
+            JournalError: the folder's journal is damaged.
+        """
+        begin = self._clock.now()
+        budget = Budget(time_budget, evaluations)
+        candidates = self.optimizer.candidates
+        task = replace(task_info or TaskInfo(path=Path()), models=candidates.models)
+        task = replace(task, max_fidelity=self.optimizer.max_fidelity)
+        path = self.path or _default_path(self.optimizer, task)
+        with RunFolder(path.absolute()) as folder:
+            task = replace(task, work_dir=folder.pipelines)
+            folder.claim(candidates, task)
+            search = _Search(self, folder, task, budget, begin)
+            self.summary = search.run()
+        return self.summary
+
+    def statistics(self) -> pd.DataFrame:
+        """Table of the evaluated pipelines, best first; see `qtt.statistics.pipeline_table`.
+
+        Raises:
+            ConfigError: nothing was run yet.
+        """
+        if self.summary is None:
+            raise ConfigError("There are no statistics before a search. Call run() first.")
+        return pipeline_table(self.summary.history, self.summary.candidates)
+
+
+class _Search:
+    """One call of `QuickTuner.run`."""
+
+    def __init__(
+        self, tuner: QuickTuner, folder: RunFolder, task: TaskInfo, budget: Budget, begin: float
+    ) -> None:
+        self._optimizer = tuner.optimizer
+        self._folder = folder
+        self._task = task
+        self._budget = budget
+        self._clock = tuner._clock
+        self._quota = tuner._quota
+        self._trackers = TrackerGroup(tuner._trackers)
+        self._entries = tuple(folder.journal.read())
+        self._history = History(entry.result for entry in self._entries)
+        self._begin = begin - (self._entries[-1].elapsed if self._entries else 0.0)
+        self._step: tuple[Trial, float] | None = None
+        self._evaluator = make_evaluator(tuner.objective, folder.log, tuner._isolation)
+
+    def run(self) -> Summary:
+        """The whole search, from resuming to the summary."""
+        self._check_entries()
+        if self._spent() is None:
+            self._evaluator.start()
+        self._trackers.start(
+            SearchInfo(
+                run_dir=self._folder.path,
+                optimizer=type(self._optimizer).__name__,
+                task=self._task,
+                candidates=self._optimizer.candidates,
+                budget=self._budget,
+                entries=self._entries,
+            )
+        )
+        known = len(self._optimizer.history)  # a second run of the same tuner has told these already
+        self._optimizer.tell([entry.result for entry in self._entries[known:]])
+        if self._history.incumbent is not None:
+            self._folder.keep_incumbent(self._history.incumbent, self._optimizer.candidates, self._task)
+        interrupted = False
+        try:
+            reason = self._loop(self._evaluator)
+        except KeyboardInterrupt:
+            reason, interrupted = "Interrupted; everything finished is kept.", True
+            if self._step is not None:
+                trial, begin = self._step
+                self._record(timeout(trial, self._clock.now() - begin))
+        finally:
+            self._evaluator.close()
+        summary = Summary(
+            self._folder.path,
+            self._optimizer.candidates,
+            self._history,
+            self._elapsed(),
+            reason,
+            interrupted,
+        )
+        self._trackers.finish(summary)
+        return summary
+
+    def _loop(self, evaluator: Evaluator) -> str:
+        while (reason := self._spent()) is None:
+            trial = self._optimizer.ask()
+            if trial is None:
+                return self._nothing_left()
+            self._step = trial, self._clock.now()
+            self._trackers.asked(trial, self._elapsed())
+            best = self._history.incumbent
+            task = replace(self._task, best_score=None if best is None else best.score)
+            for result in evaluator.evaluate(trial, task, self._seconds_left()):
+                self._record(result)
+            self._step = None
+        return reason
+
+    def _record(self, result: Result) -> None:
+        elapsed = self._elapsed()
+        self._folder.journal.append(result, elapsed)  # durable before anyone learns from it
+        self._history.add(result)
+        self._optimizer.tell(result)
+        if result is self._history.incumbent:
+            self._folder.keep_incumbent(result, self._optimizer.candidates, self._task)
+        self._tidy(result)
+        logger.info("%s", json.dumps(result.to_dict()))
+        self._trackers.told(result, self._history, elapsed)
+
+    def _tidy(self, result: Result) -> None:
+        done = result.config_id in self._history.failed or result.fidelity >= self._task.max_fidelity
+        if done and result.status is not Status.TIMEOUT:
+            self._folder.discard(result.config_id, self._task)
+        if self._quota is not None:
+            evicted = self._folder.enforce_quota(self._quota, self._history, self._task, result.config_id)
+            if evicted:
+                logger.info("Disk quota: removed the checkpoints of pipelines %s.", evicted)
+
+    def _elapsed(self) -> float:
+        return self._clock.now() - self._begin
+
+    def _seconds_left(self) -> float | None:
+        return None if self._budget.seconds is None else self._budget.seconds - self._elapsed()
+
+    def _spent(self) -> str | None:
+        left = self._seconds_left()
+        if left is not None and left <= 0:
+            return f"The budget of {self._budget.seconds:g} s is spent."
+        if self._budget.evaluations is not None and self._history.evaluations >= self._budget.evaluations:
+            return f"The budget of {self._budget.evaluations} epochs is spent."
+        return None
+
+    def _nothing_left(self) -> str:
+        failed = self._history.failed
+        if len(failed) < len(self._optimizer.candidates):
+            return "Every pipeline is trained to its end; more candidates would use the rest of the budget."
+        reason, count = Counter(failed.values()).most_common(1)[0]
+        return f"Every pipeline failed; {count} of {len(failed)} because: {reason}"
+
+    def _check_entries(self) -> None:
+        known = len(self._optimizer.candidates)
+        for entry in self._entries:
+            if not 0 <= entry.result.config_id < known:
+                raise ConfigError(
+                    f"{self._folder.journal.path} has a result of pipeline {entry.result.config_id}, "
+                    f"but there are only {known} candidates."
+                )
+
+
+def _default_path(optimizer: Optimizer, task: TaskInfo) -> Path:
+    identity = json.dumps(
+        [
+            str(task.path),
+            task.seed,
+            type(optimizer).__name__,
+            [dict(config) for config in optimizer.candidates.configs],
+        ]
+    )
+    digest = hashlib.sha256(identity.encode()).hexdigest()[:8]
+    return Path("runs") / f"{task.path.resolve().name or 'search'}-{digest}"
