@@ -45,7 +45,7 @@ class ConsoleTracker:
         )
         if search.entries:
             self._say(f"Resuming after {len(search.entries)} results and {search.elapsed:.0f} s.")
-        self._say(f"Results go to {search.run_dir}")
+        self._say(Text(f"Results go to {search.run_dir}"))
         if self.console.is_terminal:
             self._live = Live(
                 get_renderable=self._render, console=self.console, refresh_per_second=4, transient=True
@@ -74,7 +74,8 @@ class ConsoleTracker:
         if self._live is not None:
             self._live.stop()
             self._live = None
-        self._say(f"{summary.reason} ({summary.history.evaluations} epochs, {summary.elapsed:.0f} s)")
+        spent = f"{summary.history.evaluations} epochs, {summary.elapsed:.0f} s"
+        self._say(Text(f"{summary.reason} ({spent})"))
         if summary.incumbent is not None:
             self.console.print(best_table(summary.history, summary.candidates))
 

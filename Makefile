@@ -1,0 +1,60 @@
+# Every target does its own set-up: a virtual environment in .venv, installed from pyproject.toml.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
+
+$(BIN)/uv:
+	@echo "Creating $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/uv
+	@echo "Installing qtt into $(VENV) (a minute or two, mostly PyTorch)"
+	@$(UV) --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/uv
+	@echo "Installing qtt and its test extras into $(VENV) (a minute or two, mostly PyTorch)"
+	@$(UV) --editable '.[dev]'
+	@touch $@ $(VENV)/.installed
+
+.PHONY: install
+install: $(VENV)/.installed  ## install qtt into .venv
+
+.PHONY: quickstart
+quickstart: $(VENV)/.installed  ## install, then search a model for handwritten digits in two minutes
+	@$(BIN)/python -m qtt.run +experiment=quickstart $(ARGS)
+
+.PHONY: test
+test: $(VENV)/.installed-dev  ## install with the test extras and run the tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: test-slow
+test-slow: $(VENV)/.installed-dev  ## the tests that take minutes
+	@$(BIN)/python -m pytest -m slow --timeout 1800 $(ARGS)
+
+.PHONY: check
+check: $(VENV)/.installed-dev  ## format, lint and types
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+.PHONY: format
+format: $(VENV)/.installed-dev  ## put the code into shape
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+.PHONY: wheel
+wheel: $(VENV)/.installed-dev  ## build the wheel into dist/
+	@$(BIN)/python -m build --wheel --installer uv .
+
+.PHONY: clean
+clean:  ## remove what was built; runs and .venv stay
+	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache

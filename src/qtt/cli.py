@@ -1,0 +1,91 @@
+"""What the command-line entry points share: finding `conf/`, names of run folders, helpful errors."""
+
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NoReturn
+
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+from rich.text import Text
+
+UNNAMED = (
+    "experiment",
+    "budget.",
+    "run_dir",
+    "runs_dir",
+    "tracker",
+    "disk_quota_gb",
+    "isolation",
+    "weights_dir",
+)
+"""Overrides that do not change what is searched, and so do not change the name of the run folder."""
+
+
+def config_directory() -> str:
+    """Absolute path of `conf/`: beside the package when installed, at the top of a checkout otherwise."""
+    packaged = Path(__file__).parent / "conf"
+    return str(packaged if packaged.is_dir() else Path(__file__).parents[2] / "conf")
+
+
+def check_overrides(config_name: str, arguments: Sequence[str]) -> None:
+    """Compose the configuration once ahead of Hydra, to explain a typo better than it would.
+
+    Exits with status 1 and a message that names close matches. Sweeps and calls for help are left to Hydra.
+    """
+    overrides = [argument for argument in arguments if not argument.startswith("-")]
+    if len(overrides) < len(arguments):
+        return
+    with initialize_config_dir(config_directory(), version_base="1.3"):
+        try:
+            compose(config_name, overrides=overrides)
+        except (HydraException, OmegaConfBaseException) as error:
+            known = list(_keys(compose(config_name)))
+            fail(f"{error}{_suggestion(overrides, known)}")
+
+
+def fail(message: str) -> NoReturn:
+    """Print an error for people and exit with status 1."""
+    text = Text.assemble(("Error: ", "bold red"), message)
+    Console(stderr=True, highlight=False).print(text, soft_wrap=True)
+    sys.exit(1)
+
+
+def run_directory(config: DictConfig, overrides: Sequence[str], choices: dict[str, Any]) -> Path:
+    """Where a run's results go: `runs_dir/<experiment or dataset>/<overrides that change the search>`.
+
+    The name holds no time, so that the same command continues its run, and a larger budget does too.
+    """
+    if config.run_dir is not None:
+        return Path(config.run_dir)
+    naming = sorted(o.lstrip("+~") for o in overrides if not o.lstrip("+~").startswith(UNNAMED))
+    name = ",".join(re.sub(r"[^\w=.,+-]+", "-", override) for override in naming)
+    return Path(config.runs_dir) / str(choices.get("experiment") or choices["dataset"]) / (name or "default")
+
+
+def plain(node: Any) -> Any:
+    """A config node as plain Python containers, interpolations resolved."""
+    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+
+
+def _keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
+    for key in node:
+        yield f"{prefix}{key}"
+        child = node._get_node(key)
+        if isinstance(child, DictConfig) and not child._is_none():
+            yield from _keys(child, f"{prefix}{key}.")
+
+
+def _suggestion(overrides: Sequence[str], known: Sequence[str]) -> str:
+    keys = (override.lstrip("+~").split("=")[0] for override in overrides)
+    hints = [
+        f"{key}: did you mean {' or '.join(close)}?"
+        for key in keys
+        if key not in known and (close := get_close_matches(key, known, n=3, cutoff=0.6))
+    ]
+    return "".join(f"\n{hint}" for hint in hints)

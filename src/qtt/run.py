@@ -1,0 +1,104 @@
+"""`python -m qtt.run`: compose optimizer, search space, model hub and dataset, and search.
+
+python -m qtt.run +experiment=quickstart
+"""
+
+import shlex
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import get_method, instantiate
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.text import Text
+
+from qtt.cli import check_overrides, config_directory, fail, plain, run_directory
+from qtt.config_manager import ConfigManager
+from qtt.errors import QTTError
+from qtt.files import write_text
+from qtt.tracking.base import Summary
+from qtt.tuner import QuickTuner
+from qtt.types import TaskInfo
+
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """Entry point of `python -m qtt.run` and of the console script `qtt`."""
+    check_overrides("run", sys.argv[1:])
+    _app()
+
+
+@hydra.main(config_path=config_directory(), config_name="run", version_base="1.3")
+def _app(config: DictConfig) -> None:
+    settings = HydraConfig.get()
+    directory = run_directory(config, settings.overrides.task, settings.runtime.choices)
+    console = Console(highlight=False)
+    try:
+        summary = search(config, directory)
+        test = evaluate(config, summary)
+    except QTTError as error:
+        fail(str(error))
+    if summary.incumbent is None:
+        sys.exit(1)
+    best = summary.incumbent
+    console.print(f"Best pipeline: #{best.config_id} at epoch {best.fidelity}, validation {best.score:.4f}")
+    for name, value in test.items():
+        console.print(f"[bold]{name}: {value:.4f}[/]")
+    console.print(Text(f"Results are in {summary.run_dir}"), soft_wrap=True)
+    console.print(Text(f"To search on: python -m qtt.run {_longer(sys.argv[1:], config)}"), soft_wrap=True)
+    if summary.interrupted:
+        sys.exit(INTERRUPTED)
+
+
+def search(config: DictConfig, directory: Path) -> Summary:
+    """Build the parts that `config` names and run the search in `directory`."""
+    hub = instantiate(config.model_hub)
+    manager = ConfigManager(instantiate(config.search_space, models=hub), hub)
+    path = Path(instantiate(config.dataset))
+    task, metafeatures = get_method(config.objective.describe)(
+        path, val_fraction=config.val_fraction, seed=config.seed
+    )
+    optimizer = instantiate(config.optimizer)(config_manager=manager, seed=config.seed)
+    optimizer.setup(config.num_candidates, metafeatures)
+    write_text(directory / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
+    tuner = QuickTuner(
+        optimizer,
+        get_method(config.objective.function),
+        directory,
+        trackers=list(instantiate(config.tracker).values()),
+        isolation=config.isolation,
+        disk_quota_gb=config.disk_quota_gb,
+    )
+    return tuner.run(_with_settings(task, config), config.budget.seconds, config.budget.evaluations)
+
+
+def evaluate(config: DictConfig, summary: Summary) -> dict[str, float]:
+    """Figures of the incumbent on the test split, where there are both."""
+    if summary.incumbent is None or config.objective.evaluate is None:
+        return {}
+    figures: dict[str, float] = get_method(config.objective.evaluate)(summary.run_dir)
+    return figures
+
+
+def _with_settings(task: TaskInfo, config: DictConfig) -> TaskInfo:
+    weights_dir = None if config.weights_dir is None else Path(config.weights_dir).absolute()
+    settings: dict[str, Any] = plain(config.objective.settings)
+    return replace(task, weights_dir=weights_dir, settings=settings)
+
+
+def _longer(arguments: list[str], config: DictConfig) -> str:
+    """The command line with twice the budget, which continues this run."""
+    kept = [argument for argument in arguments if not argument.startswith("budget.")]
+    for name in ("seconds", "evaluations"):
+        value = config.budget[name]
+        kept += [f"budget.{name}={2 * value:g}"] if value is not None else []
+    return shlex.join(kept)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""Both evaluators keep the same promises; the process keeps some more."""
+
+import math
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import objectives
+from qtt.errors import ConfigError
+from qtt.evaluation import Evaluator, make_evaluator
+from qtt.evaluation.inline import InlineEvaluator
+from qtt.evaluation.process import ProcessEvaluator, import_path
+from qtt.types import Objective, Result, Status, TaskInfo, Trial
+
+TASK = TaskInfo(path=Path())
+
+
+@pytest.fixture(params=["inline", "process"])
+def isolation(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+class Evaluators:
+    """Makes evaluators and closes them after the test."""
+
+    def __init__(self, log: Path) -> None:
+        self.log = log
+        self.made: list[Evaluator] = []
+
+    def __call__(self, objective: Objective, isolation: str) -> Evaluator:
+        self.made.append(make_evaluator(objective, self.log, isolation))
+        return self.made[-1]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Evaluators]:
+    evaluators = Evaluators(tmp_path / "search.log")
+    yield evaluators
+    for evaluator in evaluators.made:
+        evaluator.close()
+
+
+def _run(
+    evaluator: Evaluator, trial: Trial, seconds: float | None = None, task: TaskInfo = TASK
+) -> list[Result]:
+    return list(evaluator.evaluate(trial, task, seconds))
+
+
+def test_a_result_dict_comes_back_as_a_result(make: Evaluators, isolation: str) -> None:
+    (result,) = _run(make(objectives.good, isolation), Trial(3, {"lr": 0.1}, 2))
+    assert result == Result(3, 2, objectives.score(3, 2), 0.01)
+
+
+def test_an_exception_is_a_failed_result_and_the_next_step_runs(make: Evaluators, isolation: str) -> None:
+    evaluator = make(objectives.raising, isolation)
+    assert [r.succeeded for r in _run(evaluator, Trial(0, {}, 1))] == [True]
+    (failed,) = _run(evaluator, Trial(0, {}, 2))
+    assert failed.status is Status.FAILED
+    assert failed.info["reason"] == "RuntimeError: CUDA out of memory"
+    assert "Traceback" in failed.info["details"]
+    assert [r.succeeded for r in _run(evaluator, Trial(1, {}, 1))] == [True]
+
+
+def test_a_step_is_cut_off_and_what_it_finished_counts(make: Evaluators, isolation: str) -> None:
+    evaluator = make(objectives.sleeping, isolation)
+    evaluator.start()
+    begin = time.monotonic()
+    results = _run(evaluator, Trial(0, {}, 3), seconds=1.5)
+    assert time.monotonic() - begin < 3.5
+    assert [r.fidelity for r in results[:2]] == [1, 2]
+    assert results[-1].status is Status.TIMEOUT
+    assert math.isnan(results[-1].score)
+
+
+@pytest.mark.parametrize(
+    ("returns", "reason"),
+    [
+        ("nothing", "returned NoneType"),
+        ("number", "returned float"),
+        ("empty", "no result"),
+        ("other id", "Asked for config 1, got a result of 2"),
+        ("too far", "reported epoch 3"),
+        ("nan", "finite score"),
+        ("no cost", "positive seconds"),
+        ("no key", "lacks config_id, cost, fidelity"),
+        ("not json", "must be JSON"),
+        ("nan info", "must be JSON"),
+    ],
+)
+def test_a_malformed_result_is_a_failure_that_says_why(make: Evaluators, returns: str, reason: str) -> None:
+    task = TaskInfo(path=Path(), settings={"returns": returns})
+    (result,) = _run(make(objectives.wrong, "inline"), Trial(1, {}, 2), task=task)
+    assert result.status is Status.FAILED
+    assert reason in result.info["reason"]
+
+
+def test_a_dead_process_costs_one_trial(make: Evaluators) -> None:
+    evaluator = make(objectives.dying, "process")
+    (first,) = _run(evaluator, Trial(0, {}, 1))
+    (dead,) = _run(evaluator, Trial(1, {}, 1))
+    (second,) = _run(evaluator, Trial(2, {}, 1))
+    assert dead.status is Status.FAILED
+    assert "SIGKILL" in dead.info["reason"]
+    assert first.info["pid"] != second.info["pid"] != os.getpid()
+
+
+def test_one_process_serves_all_steps(make: Evaluators) -> None:
+    evaluator = make(objectives.dying, "process")
+    pids = {_run(evaluator, Trial(0, {}, epoch))[0].info["pid"] for epoch in (1, 2, 3)}
+    assert len(pids) == 1
+
+
+def test_chatter_goes_to_the_log_and_not_into_the_protocol(make: Evaluators) -> None:
+    (result,) = _run(make(objectives.chatty, "process"), Trial(0, {}, 1))
+    assert result.succeeded
+    make.made[0].close()
+    assert "chatter on stdout\n" in make.log.read_text()
+    assert "chatter below Python\n" in make.log.read_text()
+
+
+def test_the_process_ends_when_its_search_is_gone(make: Evaluators, tmp_path: Path) -> None:
+    evaluator = make(objectives.marking, "process")
+    assert isinstance(evaluator, ProcessEvaluator)
+    task = TaskInfo(path=Path(), settings={"mark": str(tmp_path / "mark")})
+    evaluator.start()
+    process = evaluator._process
+    assert process is not None
+    assert process.stdin is not None
+    evaluator._send({"trial": Trial(0, {}, 1).to_dict(), "task": task.to_dict()})
+    while not (tmp_path / "mark").exists():
+        time.sleep(0.05)
+    process.stdin.close()
+    assert process.wait(timeout=10) == 0
+
+
+def test_functions_that_cannot_be_imported_run_inline(make: Evaluators) -> None:
+    def local(trial: Trial, task: TaskInfo) -> Result:
+        return Result(trial.config_id, trial.fidelity, 0.5, 0.1)
+
+    assert import_path(objectives.good) == "objectives:good"
+    assert import_path(local) is None
+    assert isinstance(make(local, "auto"), InlineEvaluator)
+    assert isinstance(make(objectives.good, "auto"), ProcessEvaluator)
+    with pytest.raises(ConfigError, match="cannot be imported"):
+        make(local, "process")
+    with pytest.raises(ConfigError, match="isolation"):
+        make(local, "thread")

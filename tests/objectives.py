@@ -1,0 +1,112 @@
+"""Objectives for tests of the tuner, importable by the training process."""
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from qtt.types import Result, TaskInfo, Trial
+
+
+def score(config_id: int, epoch: int) -> float:
+    """A curve that rises with the epoch, higher for higher ids."""
+    return round((config_id + 1) / 20 + 0.3 * (1 - 0.8**epoch), 6)
+
+
+def good(trial: Trial, task: TaskInfo) -> dict[str, Any]:
+    """One result, at the fidelity that was asked for."""
+    return {
+        "config_id": trial.config_id,
+        "score": score(trial.config_id, trial.fidelity),
+        "cost": 0.01,
+        "fidelity": trial.fidelity,
+        "status": True,
+    }
+
+
+def remembering(trial: Trial, task: TaskInfo) -> Iterator[Result]:
+    """Trains with a checkpoint and takes its time; `epochs.log` counts every epoch that was trained."""
+    folder = task.pipeline_dir(trial.config_id)
+    assert folder is not None
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = folder / "last.json"
+    done = json.loads(checkpoint.read_text()) if checkpoint.exists() else 0
+    for epoch in range(1, trial.fidelity + 1):
+        result = Result(trial.config_id, epoch, score(trial.config_id, epoch), 0.01)
+        if epoch > done:
+            time.sleep(float(task.settings.get("seconds", 0.0)))
+            with (folder.parent / "epochs.log").open("a") as log:
+                log.write(f"{trial.config_id} {epoch}\n")
+            temporary = checkpoint.with_suffix(".tmp")
+            temporary.write_text(json.dumps(epoch))
+            temporary.replace(checkpoint)
+            weights = task.weights_file(trial.config_id, epoch)
+            if weights is not None and (task.best_score is None or result.score > task.best_score):
+                weights.write_text(f"{trial.config_id} {epoch}")
+        if epoch == trial.fidelity:
+            yield result
+
+
+def raising(trial: Trial, task: TaskInfo) -> Iterator[Result]:
+    """Finishes the first epoch and fails in the second."""
+    if trial.fidelity > 1:
+        raise RuntimeError("CUDA out of memory")
+    yield Result(trial.config_id, 1, 0.5, 0.1)
+
+
+def failing(trial: Trial, task: TaskInfo) -> Result:
+    """Never succeeds."""
+    raise ValueError("no such luck")
+
+
+def sleeping(trial: Trial, task: TaskInfo) -> Iterator[Result]:
+    """Finishes all epochs but the last quickly, then hangs."""
+    for epoch in range(1, trial.fidelity):
+        yield Result(trial.config_id, epoch, 0.5, 0.1)
+    time.sleep(60)
+
+
+def dying(trial: Trial, task: TaskInfo) -> Result:
+    """Pipelines with odd ids kill their process."""
+    if trial.config_id % 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return Result(trial.config_id, trial.fidelity, 0.5, 0.1, info={"pid": os.getpid()})
+
+
+def chatty(trial: Trial, task: TaskInfo) -> Result:
+    """Prints where libraries would, also below Python."""
+    sys.stdout.write("chatter on stdout\n")
+    os.write(1, b"chatter below Python\n")
+    return Result(trial.config_id, trial.fidelity, 0.5, 0.1)
+
+
+def marking(trial: Trial, task: TaskInfo) -> Result:
+    """Leaves its process id in a file, then hangs."""
+    Path(task.settings["mark"]).write_text(str(os.getpid()))
+    time.sleep(60)
+    raise AssertionError("not reached")
+
+
+class NotAResult:
+    """Something that no objective may return."""
+
+
+def wrong(trial: Trial, task: TaskInfo) -> Any:
+    """Returns what `settings['returns']` names."""
+    good_result = good(trial, task)
+    return {
+        "nothing": None,
+        "number": 0.5,
+        "empty": [],
+        "other id": good_result | {"config_id": trial.config_id + 1},
+        "too far": good_result | {"fidelity": trial.fidelity + 1},
+        "nan": good_result | {"score": float("nan")},
+        "no cost": good_result | {"cost": 0.0},
+        "no key": {"score": 0.5},
+        "not json": good_result | {"info": {"x": NotAResult()}},
+        "nan info": good_result | {"info": {"loss": float("inf")}},
+    }[task.settings["returns"]]
