@@ -58,7 +58,7 @@ def _app(config: DictConfig) -> None:
 def search(config: DictConfig, directory: Path) -> Summary:
     """Build the parts that `config` names and run the search in `directory`."""
     hub = instantiate(config.model_hub)
-    manager = ConfigManager(instantiate(config.search_space, models=hub), hub)
+    manager = ConfigManager(instantiate(config.search_space, models=list(hub.names)), hub)
     path = Path(instantiate(config.dataset))
     task, metafeatures = get_method(config.objective.describe)(
         path, val_fraction=config.val_fraction, seed=config.seed

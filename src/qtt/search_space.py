@@ -15,6 +15,7 @@ from ConfigSpace import (
 )
 
 from qtt.errors import ConfigError, unknown
+from qtt.model_hub import ModelHub
 
 Options = Mapping[str, tuple[Any, ...]]
 
@@ -70,7 +71,7 @@ CONDITIONS: Mapping[str, tuple[str, tuple[Any, ...]]] = {
 }
 """child: (parent, options of the parent that make the child active)"""
 
-REGULARIZERS = ("stoch_norm", "sp_reg", "delta_reg", "bss_reg", "cotuning_reg")
+PENDING = ("stoch_norm", "sp_reg", "delta_reg", "bss_reg", "cotuning_reg")
 
 _TOOL_PAPER = (
     *("pct_to_freeze", "layer_decay", "linear_probing", "stoch_norm"),
@@ -78,7 +79,7 @@ _TOOL_PAPER = (
     *("opt", "lr", "batch_size"),
 )
 
-_CPU: Options = {
+_QUICKSTART: Options = {
     "pct_to_freeze": (0.0, 0.2, 0.4, 0.6),
     "layer_decay": (None, 0.65, 0.75),
     "mixup": (0.0, 0.2, 0.4),
@@ -102,21 +103,21 @@ _CPU: Options = {
 
 VARIANTS: Mapping[str, Options] = {
     "full": FULL,
-    "standard": {name: options for name, options in FULL.items() if name not in REGULARIZERS},
+    "implemented": {name: options for name, options in FULL.items() if name not in PENDING},
     "tool_paper": {name: FULL[name] for name in _TOOL_PAPER},
-    "cpu": _CPU,
+    "quickstart": _QUICKSTART,
 }
-"""full: all of the papers' space. standard: without the five regularisers that need the pretrained model at
-hand. tool_paper: the subset of Table 3. cpu: a narrow space of short, cheap pipelines for small models."""
+"""full: all of the papers' space. implemented: without the five strategies that finetuning refuses so far.
+tool_paper: the subset of Table 3. quickstart: narrow, for small models and short searches on CPU cores."""
 
 
 def build_space(
-    variant: str, models: Iterable[str], narrow: Mapping[str, Sequence[Any]] | None = None
+    variant: str, models: ModelHub | Iterable[str], narrow: Mapping[str, Sequence[Any]] | None = None
 ) -> ConfigurationSpace:
     """The conditional space of one variant over a hub's models.
 
     variant: one of `VARIANTS`.
-    models: names of the hub's cards, the options of `model`.
+    models: the hub, or the names of its models to keep: the options of `model`.
     narrow: hyperparameter to the options to keep of it; "none" may stand for None. A hyperparameter whose
         condition no longer can hold leaves the space, narrowed or not.
 
@@ -125,7 +126,8 @@ def build_space(
     """
     if variant not in VARIANTS:
         raise ConfigError(unknown("search space", variant, VARIANTS))
-    options = {"model": tuple(models), **VARIANTS[variant]}
+    names = models.names if isinstance(models, ModelHub) else models
+    options = {"model": tuple(names), **VARIANTS[variant]}
     if not options["model"]:
         raise ConfigError("The search space needs at least one model; the hub gave none.")
     for name, keep in (narrow or {}).items():

@@ -128,7 +128,7 @@ def _read(file: Path) -> Mapping[str, Tensor]:
 
 
 def _timm_filter(card: ModelCard) -> Callable[[dict[str, Tensor], nn.Module], dict[str, Tensor]] | None:
-    """The function of timm that adapts original layouts and other input sizes to its own model, if it has one."""
+    """The function of timm that adapts original layouts and input sizes to its own model, if it has one."""
     module = sys.modules[timm.models.model_entrypoint(card.timm_name.partition(".")[0]).__module__]
     found: Any = getattr(module, "checkpoint_filter_fn", None) or getattr(module, "_filter_fn", None)
     return found  # type: ignore[no-any-return]
