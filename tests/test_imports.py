@@ -1,0 +1,116 @@
+"""The import rules: light at the top, heavy things in their own corner, one direction."""
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import qtt
+
+SOURCE = Path(qtt.__file__).parent
+ENTRY_POINTS = {"cli", "run", "metatrain", "collect", "benchmark"}
+
+LAYERS = [
+    {"errors"},
+    {"types"},
+    {"files", "clock", "history", "data"},
+    {"weight_files", "timm_facts", "journal", "statistics"},
+    {"model_hub"},
+    {"weights", "search_space", "fetch"},
+    {"config_manager"},
+    {"finetune"},
+    {"predictors", "acquisition"},
+    {"optimizers", "testing"},
+    {"artifacts", "run_folder", "evaluation"},
+    {"tracking"},
+    {"tuner"},
+    {"cli"},
+    {"run"},
+]
+"""Lower layers know nothing of higher ones."""
+
+EXCEPTIONS = {("acquisition", "predictors"), ("testing", "optimizers")}
+"""Pairs within one layer."""
+
+
+def _modules() -> Iterator[tuple[str, ast.Module]]:
+    for path in sorted(SOURCE.rglob("*.py")):
+        name = ".".join(path.relative_to(SOURCE).with_suffix("").parts)
+        yield name.removesuffix(".__init__"), ast.parse(path.read_text())
+
+
+def _imports(tree: ast.Module) -> set[str]:
+    """All modules that are imported anywhere in a file, except for type checking alone."""
+    checking = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if id(node) in checking:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+            if node.module == "qtt":
+                found |= {f"qtt.{alias.name}" for alias in node.names}
+    return found
+
+
+MODULES = dict(_modules())
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name and name != "__init__"])
+def test_special_libraries_stay_in_their_corner(name: str) -> None:
+    tops = {module.split(".")[0] for module in _imports(MODULES[name])}
+    part = name.split(".")[0]
+    if part not in ENTRY_POINTS:
+        assert not tops & {"hydra", "omegaconf"}, "only entry points know Hydra"
+    if part != "tracking":
+        assert "wandb" not in tops, "only tracking knows wandb"
+    if part != "finetune":
+        assert not tops & {"lightning", "pytorch_lightning"}, "only finetune knows Lightning"
+    assert "pickle" not in tops
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name and name != "__init__"])
+def test_imports_point_one_way(name: str) -> None:
+    part = name.split(".")[0]
+    level = {module: i for i, layer in enumerate(LAYERS) for module in layer}
+    assert part in level, f"say in LAYERS where {part} belongs"
+    used = {module.split(".")[1] for module in _imports(MODULES[name]) if module.startswith("qtt.")}
+    for other in used - {part}:
+        allowed = level[other] < level[part] or (part, other) in EXCEPTIONS
+        assert allowed, f"qtt.{name} must not import qtt.{other}"
+
+
+LIGHT = [
+    "qtt",
+    "qtt.types",
+    "qtt.model_hub",
+    "qtt.config_manager",
+    "qtt.search_space",
+    "qtt.tuner",
+    "qtt.finetune.cv.classification",
+]
+
+
+@pytest.mark.parametrize("module", LIGHT)
+def test_light_modules_load_no_torch(module: str) -> None:
+    code = f"import sys, json, {module}; print(json.dumps(sorted(sys.modules)))"
+    loaded = json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
+    assert not {"torch", "lightning", "timm", "gpytorch", "hydra", "wandb"} & set(loaded)
+
+
+def test_public_names_resolve() -> None:
+    for name in qtt.__all__:
+        assert getattr(qtt, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = qtt.nonsense
