@@ -1,8 +1,8 @@
 """Image folders: which files belong to which split and class.
 
-    root/train/<class>/…    required
-    root/val/<class>/…      optional; otherwise a stratified share of train is split off
-    root/test/<class>/…     optional
+root/train/<class>/…    required
+root/val/<class>/…      optional; otherwise a stratified share of train is split off
+root/test/<class>/…     optional
 """
 
 import math
@@ -61,6 +61,18 @@ def scan_image_folder(root: Path | str, val_fraction: float = 0.2, seed: int = 0
         raise DatasetError(f"{root} leaves no image for validation: no class has two images.")
     test = _samples(root / "test", class_names, complete=False) if (root / "test").is_dir() else ()
     return ImageFolder(root, class_names, train, val, test)
+
+
+def image_folder_path(path: Path | str) -> Path:
+    """The dataset that a command line names, as an absolute path.
+
+    Raises:
+        DatasetError: there is no such folder.
+    """
+    folder = Path(path).expanduser().absolute()
+    if not folder.is_dir():
+        raise DatasetError(f"There is no dataset folder at {folder}.\n{LAYOUT.format(root=folder)}")
+    return folder
 
 
 def split_off(

@@ -7,14 +7,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from qtt.finetune.cv.classification.evaluate import evaluate_incumbent
     from qtt.finetune.cv.classification.metafeatures import extract_task_info_metafeat
     from qtt.finetune.cv.classification.objective import finetune_script
     from qtt.finetune.cv.classification.settings import FinetuneSettings
 
-__all__ = ["FinetuneSettings", "extract_task_info_metafeat", "finetune_script"]
+__all__ = ["FinetuneSettings", "evaluate_incumbent", "extract_task_info_metafeat", "finetune_script"]
 
 _HOMES = {
     "FinetuneSettings": "settings",
+    "evaluate_incumbent": "evaluate",
     "extract_task_info_metafeat": "metafeatures",
     "finetune_script": "objective",
 }

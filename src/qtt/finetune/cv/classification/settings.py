@@ -20,7 +20,7 @@ class FinetuneSettings:
     device: auto (CUDA where there is one), cpu or cuda.
     num_workers: processes that augment images; 0: the training process itself.
     cache_mb: memory for decoded images; what does not fit is decoded again in every epoch.
-    crop_area: training images are random crops of at least this share of the image, resized; 1: never cropped.
+    crop_area: training images are random crops of at least this share of the image, resized; 1: no crops.
     hflip: probability that a training image is mirrored. 0 by default: mirroring changes the meaning of
         digits, characters and many signs.
     """
@@ -45,7 +45,9 @@ class FinetuneSettings:
         }
         for name, right in checks.items():
             if not right:
-                raise ConfigError(f"objective.settings.{name}={getattr(self, name)!r} is impossible. {_HELP[name]}")
+                raise ConfigError(
+                    f"objective.settings.{name}={getattr(self, name)!r} is impossible. {_HELP[name]}"
+                )
 
     @classmethod
     def from_mapping(cls, data: Mapping[str, Any]) -> Self:

@@ -1,0 +1,101 @@
+"""A pipeline's last checkpoint: what it takes to go on, and what its epochs gave."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from qtt.errors import ConfigError
+from qtt.finetune.cv.classification.settings import FinetuneSettings
+from qtt.types import TaskInfo, Trial
+
+FORMAT = 1
+NAME = "last.ckpt"
+
+EpochRecord = dict[str, Any]
+"""`score`, `cost` and `info` of a finished epoch, JSON-able."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a pipeline is.
+
+    records: one per finished epoch, from epoch 1.
+    step_start, step_target: epochs at which the step that wrote this began, and where it was to end.
+    """
+
+    records: tuple[EpochRecord, ...] = ()
+    step_start: int = 0
+    step_target: int = 0
+
+    @property
+    def epoch(self) -> int:
+        """Epochs finished."""
+        return len(self.records)
+
+    def to_replay(self, target: int) -> range:
+        """Epochs to report again when a step until `target` begins from here.
+
+        A step that is asked for twice was cut off between its checkpoint and the journal: all it finished is
+        reported again. So is everything, where the caller knows less than the checkpoint.
+        """
+        if target == self.step_target:
+            return range(self.step_start + 1, min(self.epoch, target) + 1)
+        return range(1, target + 1) if target <= self.epoch else range(0)
+
+
+def checkpoint_path(task: TaskInfo, config_id: int) -> Path | None:
+    """Where a pipeline's checkpoint lies, None where the task keeps nothing on disk."""
+    return None if task.work_dir is None else Path(task.work_dir) / f"{config_id:04d}" / NAME
+
+
+def fingerprint(trial: Trial, task: TaskInfo, settings: FinetuneSettings) -> str:
+    """Hash of everything that determines a pipeline's learning curve."""
+    chosen = asdict(settings)
+    for name in ("num_workers", "cache_mb", "device"):  # where it runs, not what
+        del chosen[name]
+    content = {
+        "config": dict(trial.config),
+        "card": task.card(trial.config["model"]).to_dict(),
+        "classes": list(task.class_names),
+        "val_fraction": task.val_fraction,
+        "seed": task.seed,
+        "horizon": task.max_fidelity,
+        "settings": chosen,
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def save_checkpoint(path: Path, print_: str, progress: Progress, state: Mapping[str, Any]) -> None:
+    """Replace the checkpoint: at any moment the old one or the new one is there, whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("wb") as file:
+        torch.save({"format": FORMAT, "fingerprint": print_, "progress": asdict(progress), **state}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def load_checkpoint(path: Path, print_: str) -> tuple[Progress, dict[str, Any]] | None:
+    """Progress and state of a checkpoint on the CPU; None where there is none.
+
+    Raises:
+        ConfigError: it belongs to another config, dataset, seed or settings.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        return None
+    if content.get("format") != FORMAT or content.get("fingerprint") != print_:
+        raise ConfigError(
+            f"Checkpoint {path} was written for another pipeline, dataset, seed or setting than is asked for "
+            "now. Use another run folder, or remove the checkpoint to train this pipeline anew."
+        )
+    progress = content["progress"]
+    return Progress(**{**progress, "records": tuple(progress["records"])}), content

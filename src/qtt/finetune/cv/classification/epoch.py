@@ -1,0 +1,103 @@
+"""One epoch of training and evaluation on Lightning's Trainer, without anything that it does beside."""
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.plugins import MixedPrecision
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+log = logging.getLogger(__name__)
+
+Loader = DataLoader[tuple[Tensor, Tensor]]
+
+_HINTS = (
+    "does not have many workers",  # images come from memory: workers would cost more than they give
+    "Trying to infer the `batch_size`",  # nothing is logged through Lightning
+    "GPU available but not used",  # the settings asked for the CPU
+    "`isinstance\\(treespec, LeafSpec\\)` is deprecated",  # Lightning against the newest torch
+)
+
+
+def choose_device(device: str) -> str:
+    """`cpu` or `cuda`, initialised so that it can be seeded."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda":
+        torch.cuda.init()  # type: ignore[no-untyped-call]
+    return device
+
+
+def choose_precision(amp: bool, device: str) -> str:
+    """Lightning's name of the precision: bfloat16 or half precision with loss scaling on CUDA, as it can."""
+    if not amp:
+        return "32-true"
+    if device == "cpu":
+        _say_once("amp=True changes nothing on the CPU: training stays in 32 bits.")
+        return "32-true"
+    return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
+
+
+def run_epoch(
+    module: lightning.LightningModule,
+    train: Loader,
+    val: Loader,
+    callbacks: Sequence[Callback],
+    *,
+    device: str,
+    precision: str,
+    clip_grad: float | None,
+    scaler: torch.amp.GradScaler | None,
+) -> None:
+    """Train one epoch and evaluate; gradients are clipped to norm `clip_grad`."""
+    plugins: list[Any] = []
+    if precision != "32-true":
+        plugins.append(MixedPrecision(precision, device, scaler))  # type: ignore[arg-type]
+    with _quiet():
+        trainer = lightning.Trainer(
+            accelerator="gpu" if device == "cuda" else "cpu",
+            devices=1,
+            max_epochs=1,
+            plugins=plugins,
+            callbacks=list(callbacks),
+            gradient_clip_val=clip_grad,
+            num_sanity_val_steps=0,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+        )
+        trainer.fit(module, train, val)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Lightning's hints off the console; its errors are raised all the same."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            for hint in _HINTS:
+                warnings.filterwarnings("ignore", f".*{hint}")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+_said: set[str] = set()
+
+
+def _say_once(text: str) -> None:
+    if text not in _said:
+        _said.add(text)
+        log.info(text)

@@ -1,0 +1,147 @@
+"""A live pipeline: what is in memory between two of its epochs."""
+
+import math
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from qtt.finetune.cv.classification.callbacks import LearningRates, TrainMode
+from qtt.finetune.cv.classification.checkpoint import EpochRecord, Progress
+from qtt.finetune.cv.classification.data import DataStore, EvalOrder, TrainOrder, loader, updates_per_epoch
+from qtt.finetune.cv.classification.epoch import choose_precision, run_epoch
+from qtt.finetune.cv.classification.mixing import Mixer
+from qtt.finetune.cv.classification.model import build_learner, input_size
+from qtt.finetune.cv.classification.module import ClassificationModule, TrainingDiverged
+from qtt.finetune.cv.classification.randomness import Stream, derive_seed, seeded
+from qtt.finetune.cv.classification.recipe import Recipe
+from qtt.finetune.cv.classification.schedule import Schedule
+from qtt.finetune.cv.classification.settings import FinetuneSettings
+from qtt.finetune.cv.classification.transforms import TrainTransform
+from qtt.types import TaskInfo
+
+EVAL_BATCH = 64
+"""Least number of images in a batch without gradients."""
+
+
+class Pipeline:
+    """Trains one config epoch by epoch.
+
+    settings: with `device` already chosen.
+    """
+
+    def __init__(
+        self, recipe: Recipe, settings: FinetuneSettings, task: TaskInfo, config_id: int, store: DataStore
+    ) -> None:
+        self.recipe = recipe
+        self.settings = settings
+        self.task = task
+        self.config_id = config_id
+        self.progress = Progress()
+        card = task.card(recipe.model)
+        self.precision = choose_precision(recipe.amp, settings.device)
+        size = input_size(card, settings)
+        train, val = store.splits(task, settings, size, card.interpolation)
+        self.learner = build_learner(recipe, settings, task, config_id, self.precision)
+        self.updates = updates_per_epoch(len(train), recipe.batch_size)
+        self.schedule = Schedule(recipe, self.learner.optimizer, self.updates, task.max_fidelity)
+        self.order = TrainOrder(len(train), recipe.batch_size, task.seed, config_id)
+        mixer = Mixer.of(recipe, task.num_classes)
+        self.module = ClassificationModule(
+            self.learner.network, self.learner.optimizer, mixer, card.mean, card.std
+        )
+        pin = settings.device == "cuda"
+        transform = TrainTransform(recipe, settings, card.mean)
+        self.train_loader = loader(train, self.order, transform, settings.num_workers, pin)
+        eval_order = EvalOrder(len(val), max(recipe.batch_size, EVAL_BATCH))
+        self.val_loader = loader(val, eval_order, None, 0, pin)
+
+    def train_epoch(self) -> EpochRecord:
+        """Train and evaluate the next epoch; the record has no cost yet.
+
+        Raises:
+            TrainingDiverged: a loss is not finite.
+            DatasetError: an image cannot be read.
+        """
+        epoch = self.progress.epoch + 1
+        done = (epoch - 1) * self.updates
+        self.order.epoch = epoch
+        self.module.sums = {}
+        self.module.rng = np.random.default_rng(self._seed(epoch, Stream.MIXING))
+        with seeded(self._seed(epoch, Stream.NETWORK)):
+            run_epoch(
+                self.module,
+                self.train_loader,
+                self.val_loader,
+                [TrainMode(self.learner.frozen_norms), LearningRates(self.schedule, done)],
+                device=self.settings.device,
+                precision=self.precision,
+                clip_grad=self.recipe.clip_grad,
+                scaler=self.learner.scaler,
+            )
+        sums = {name: float(value) for name, value in self.module.sums.items()}
+        score = sums["val_hits"] / sums["val_images"]
+        info = {
+            "train_loss": sums["train_loss"] / sums["train_images"],
+            "val_loss": sums["val_loss"] / sums["val_images"],
+            "lr": max(group["lr"] for group in self.learner.optimizer.param_groups),
+        }
+        for name, value in info.items():
+            if not math.isfinite(value):
+                raise TrainingDiverged(f"The {name} of epoch {epoch} is {value}.")
+        self.schedule.observe(done + self.updates, score)
+        return {"score": score, "info": info}
+
+    def finish(self, record: EpochRecord) -> None:
+        """Count an epoch as done."""
+        self.progress = replace(self.progress, records=(*self.progress.records, record))
+
+    def state(self) -> dict[str, Any]:
+        """All that changes while training, for `restore`."""
+        scaler = self.learner.scaler
+        return {
+            "network": self.learner.network.state_dict(),
+            "optimizer": self.learner.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "scaler": None if scaler is None else scaler.state_dict(),
+        }
+
+    def restore(self, progress: Progress, state: Mapping[str, Any]) -> None:
+        """Go on where a checkpoint was written."""
+        self.progress = progress
+        self.learner.network.load_state_dict(state["network"])
+        self.learner.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        if self.learner.scaler is not None and state["scaler"]:
+            self.learner.scaler.load_state_dict(state["scaler"])
+
+    def _seed(self, epoch: int, stream: Stream) -> int:
+        return derive_seed(self.task.seed, self.config_id, epoch, stream)
+
+
+Stamp = tuple[int, int, int]
+"""Inode, size and time of a checkpoint file: it changes whenever the file is replaced."""
+
+
+class WarmPipelines:
+    """The pipelines used last, in memory; each is given out once, and comes back when its epoch is done.
+
+    So a pipeline whose epoch failed half-way is never seen again.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._held: OrderedDict[str, tuple[Pipeline, Stamp | None]] = OrderedDict()
+
+    def take(self, key: str, stamp: Stamp | None) -> Pipeline | None:
+        """The pipeline of this key, if it is as far as its checkpoint."""
+        pipeline, seen = self._held.pop(key, (None, None))
+        return pipeline if seen == stamp else None
+
+    def put(self, key: str, stamp: Stamp | None, pipeline: Pipeline) -> None:
+        """Hold a pipeline whose checkpoint is on disk, and let go of the one unused longest."""
+        self._held[key] = pipeline, stamp
+        while len(self._held) > self._limit:
+            self._held.popitem(last=False)

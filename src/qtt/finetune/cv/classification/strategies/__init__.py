@@ -1,0 +1,1 @@
+"""Finetuning strategies: one file each."""

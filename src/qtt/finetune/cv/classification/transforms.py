@@ -1,0 +1,107 @@
+"""Augmentation of batches of uint8 images.
+
+The base transform is conservative, for the datasets are small and of any kind: a random crop of most of the
+image, resized back, and mirroring only where the user says that it keeps the meaning. The augmentations of
+the search space work on single images, as their papers define them.
+"""
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+
+from qtt.finetune.cv.classification.randomness import seeded
+from qtt.finetune.cv.classification.recipe import Recipe
+from qtt.finetune.cv.classification.settings import FinetuneSettings
+
+ASPECT = 10 / 9
+"""Random crops have a ratio of width to height between 1 / ASPECT and ASPECT."""
+
+ImageTransform = Callable[[Image.Image], Image.Image]
+
+
+def random_crops(images: Tensor, least_area: float, rng: np.random.Generator) -> Tensor:
+    """Crop every image at random and resize the crop back; (b, 3, s, s) uint8, changed in place.
+
+    The crop's share of the image's area is uniform in [least_area, 1], its position uniform.
+    """
+    side = images.shape[-1]
+    draws = rng.random((len(images), 4))
+    areas = least_area + (1 - least_area) * draws[:, 0]
+    ratios = np.exp(np.log(ASPECT) * (2 * draws[:, 1] - 1))
+    widths = np.clip(np.rint(side * np.sqrt(areas * ratios)), 1, side).astype(int)
+    heights = np.clip(np.rint(side * np.sqrt(areas / ratios)), 1, side).astype(int)
+    lefts = np.floor(draws[:, 2] * (side - widths + 1)).astype(int)
+    tops = np.floor(draws[:, 3] * (side - heights + 1)).astype(int)
+    boxes = zip(lefts.tolist(), tops.tolist(), widths.tolist(), heights.tolist(), strict=True)
+    for index, (left, top, width, height) in enumerate(boxes):
+        if (width, height) != (side, side):
+            crop = images[index : index + 1, :, top : top + height, left : left + width]
+            images[index] = functional.interpolate(crop, (side, side), mode="bilinear", antialias=True)[0]
+    return images
+
+
+def random_mirrors(images: Tensor, probability: float, rng: np.random.Generator) -> Tensor:
+    """Mirror every image left to right with a probability; changed in place."""
+    chosen = torch.from_numpy(np.flatnonzero(rng.random(len(images)) < probability))
+    images[chosen] = images[chosen].flip(-1)
+    return images
+
+
+def image_transform(recipe: Recipe, mean: tuple[float, ...]) -> ImageTransform | None:
+    """The augmentation that a recipe asks for, None where it asks for none.
+
+    TrivialAugment (Müller and Hutter 2021) and RandAugment (Cubuk et al. 2020; magnitude out of 31) come from
+    torchvision, AutoAugment's policies (Cubuk et al. 2019) from timm.
+
+    mean: colour (0 to 1) of what a rotation or a shift uncovers.
+    """
+    fill = [round(255 * value) for value in mean]
+    transform: Any
+    if recipe.data_augmentation == "trivial_augment":
+        from torchvision.transforms import TrivialAugmentWide
+
+        transform = TrivialAugmentWide(fill=fill)
+    elif recipe.data_augmentation == "random_augment":
+        from torchvision.transforms import RandAugment
+
+        transform = RandAugment(recipe.ra_num_ops, recipe.ra_magnitude, fill=fill)
+    elif recipe.data_augmentation == "auto_augment" and recipe.auto_augment is not None:
+        policies: Any = import_module("timm.data.auto_augment")
+        policy = policies.auto_augment_policy(recipe.auto_augment, {"img_mean": tuple(fill)})
+        transform = policies.AutoAugment(policy)
+    else:
+        return None
+    return transform  # type: ignore[no-any-return]
+
+
+class TrainTransform:
+    """Everything that happens to a batch of training images before it is normalised."""
+
+    def __init__(self, recipe: Recipe, settings: FinetuneSettings, mean: tuple[float, ...]) -> None:
+        self.crop_area = settings.crop_area
+        self.hflip = settings.hflip
+        self.each = image_transform(recipe, mean)
+
+    def __call__(self, images: Tensor, seed: int) -> Tensor:
+        """Augment (b, 3, s, s) uint8 in place; the same seed gives the same result in any process."""
+        rng = np.random.default_rng(seed)
+        if self.crop_area < 1:
+            images = random_crops(images, self.crop_area, rng)
+        if self.hflip > 0:
+            images = random_mirrors(images, self.hflip, rng)
+        if self.each is not None:
+            with seeded(seed):
+                images = _transform_each(images, self.each)
+        return images
+
+
+def _transform_each(images: Tensor, transform: ImageTransform) -> Tensor:
+    pixels = images.permute(0, 2, 3, 1).contiguous().numpy()
+    changed = np.stack([np.asarray(transform(Image.fromarray(image))) for image in pixels])
+    return torch.from_numpy(changed).permute(0, 3, 1, 2).contiguous()
