@@ -53,7 +53,7 @@ def create_model(
         return _build(card, num_classes, kwargs)
     file = locate_weights(card, weights_dir)
     if file is None:
-        model = _from_hugging_face(card, weights_dir, kwargs)
+        model = from_hugging_face(card, weights_dir, kwargs)
     else:
         model = _build(card, card.num_classes, kwargs)
         _load(model, card, file)
@@ -134,7 +134,17 @@ def _timm_filter(card: ModelCard) -> Callable[[dict[str, Tensor], nn.Module], di
     return found  # type: ignore[no-any-return]
 
 
-def _from_hugging_face(card: ModelCard, weights_dir: Path | None, kwargs: Mapping[str, Any]) -> nn.Module:
+def from_hugging_face(
+    card: ModelCard, weights_dir: Path | None = None, kwargs: Mapping[str, Any] | None = None
+) -> nn.Module:
+    """The card's model with its source classifier, downloaded once by timm or taken from its cache.
+
+    kwargs: all further arguments of `timm.create_model`; default: the card's.
+
+    Raises:
+        ModelHubError: the weights cannot be had.
+    """
+    kwargs = dict(card.create_kwargs) if kwargs is None else kwargs
     if card.weights is not None:
         raise ModelHubError(
             f"No weights for model '{card.name}': {card.weights} is neither in the package nor in "
