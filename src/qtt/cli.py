@@ -1,18 +1,21 @@
-"""What the command-line entry points share: finding `conf/`, names of run folders, helpful errors."""
+"""What the command-line entry points share: finding `conf/`, names of run folders, errors for people."""
 
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
 from hydra import compose, initialize_config_dir
-from hydra.errors import HydraException
+from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from rich.console import Console
 from rich.text import Text
+
+from qtt.errors import QTTError
 
 UNNAMED = (
     "experiment",
@@ -49,6 +52,22 @@ def check_overrides(config_name: str, arguments: Sequence[str]) -> None:
             fail(f"{error}{_suggestion(overrides, known)}")
 
 
+@contextmanager
+def errors_for_people() -> Iterator[None]:
+    """Turn qtt's own errors, which say what to do, into a message and exit status 1; let others through."""
+    try:
+        yield
+    except QTTError as error:
+        fail(str(error))
+    except MissingMandatoryValue as error:
+        key = error.full_key or "?"
+        fail(f"{key} has no value and needs one: add {key}=… to the command.")
+    except InstantiationException as error:
+        if isinstance(error.__cause__, QTTError):
+            fail(str(error.__cause__))
+        raise
+
+
 def fail(message: str) -> NoReturn:
     """Print an error for people and exit with status 1."""
     text = Text.assemble(("Error: ", "bold red"), message)
@@ -75,10 +94,10 @@ def plain(node: Any) -> Any:
 
 def _keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
     for key in node:
-        yield f"{prefix}{key}"
+        yield f"{prefix}{key!s}"
         child = node._get_node(key)
         if isinstance(child, DictConfig) and not child._is_none():
-            yield from _keys(child, f"{prefix}{key}.")
+            yield from _keys(child, f"{prefix}{key!s}.")
 
 
 def _suggestion(overrides: Sequence[str], known: Sequence[str]) -> str:

@@ -16,9 +16,8 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.text import Text
 
-from qtt.cli import check_overrides, config_directory, fail, plain, run_directory
+from qtt.cli import check_overrides, config_directory, errors_for_people, plain, run_directory
 from qtt.config_manager import ConfigManager
-from qtt.errors import QTTError
 from qtt.files import write_text
 from qtt.tracking.base import Summary
 from qtt.tuner import QuickTuner
@@ -38,11 +37,9 @@ def _app(config: DictConfig) -> None:
     settings = HydraConfig.get()
     directory = run_directory(config, settings.overrides.task, settings.runtime.choices)
     console = Console(highlight=False)
-    try:
+    with errors_for_people():
         summary = search(config, directory)
         test = evaluate(config, summary)
-    except QTTError as error:
-        fail(str(error))
     if summary.incumbent is None:
         sys.exit(1)
     best = summary.incumbent
@@ -57,9 +54,9 @@ def _app(config: DictConfig) -> None:
 
 def search(config: DictConfig, directory: Path) -> Summary:
     """Build the parts that `config` names and run the search in `directory`."""
+    path = Path(instantiate(config.dataset))
     hub = instantiate(config.model_hub)
     manager = ConfigManager(instantiate(config.search_space, models=list(hub.names)), hub)
-    path = Path(instantiate(config.dataset))
     task, metafeatures = get_method(config.objective.describe)(
         path, val_fraction=config.val_fraction, seed=config.seed
     )

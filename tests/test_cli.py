@@ -1,0 +1,156 @@
+"""The command line: composing, typos, names of run folders, and one whole search."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.utils import get_method, instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from qtt.cli import check_overrides, config_directory, run_directory
+
+CONF = Path(config_directory())
+EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+GROUPS = [
+    f"{path.parent.name}={path.stem}"
+    for path in sorted(CONF.glob("*/*.yaml"))
+    if path.parent.name not in ("experiment", "predictor")
+]
+
+
+def _compose(*overrides: str) -> DictConfig:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("run", overrides=list(overrides))
+
+
+def _run(*arguments: str, cwd: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "qtt.run", *arguments],
+        cwd=cwd,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_composes_and_says_what_to_expect(experiment: str) -> None:
+    config = _compose(f"+experiment={experiment}")
+    assert config.budget.seconds or config.budget.evaluations
+    text = (CONF / "experiment" / f"{experiment}.yaml").read_text()
+    for word in ("Command:", "Hardware:", "Duration:", "Expected:"):
+        assert word in text, f"{experiment}.yaml does not say {word}"
+    assert f"+experiment={experiment}" in text
+
+
+@pytest.mark.parametrize("choice", GROUPS)
+def test_every_option_names_things_that_exist(choice: str) -> None:
+    config = _compose(choice)
+    for target in _targets(OmegaConf.to_container(config[choice.split("=")[0]])):
+        assert callable(get_method(target) if target.rsplit(".", 1)[1].islower() else _class(target))
+
+
+def _targets(node: Any) -> list[str]:
+    if not isinstance(node, dict):
+        return []
+    own = [
+        node[key]
+        for key in ("_target_", "function", "describe", "evaluate")
+        if isinstance(node.get(key), str)
+    ]
+    return own + [target for child in node.values() for target in _targets(child)]
+
+
+def _class(target: str) -> Any:
+    return instantiate({"_target_": "hydra.utils.get_class", "path": target})
+
+
+@pytest.mark.parametrize(
+    ("typo", "hint"),
+    [
+        ("budget.secnds=3", "did you mean budget.seconds"),
+        ("num_candidate=3", "did you mean num_candidates"),
+        ("optimizer=quik", "quick"),
+        ("+experiment=quickstrat", "quickstart"),
+    ],
+)
+def test_a_typo_is_explained(typo: str, hint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        check_overrides("run", [typo])
+    assert stop.value.code == 1
+    message = capsys.readouterr().err
+    assert message.startswith("Error: ")
+    assert hint in message
+
+
+def test_run_folders_are_named_after_what_changes_the_search() -> None:
+    def name(*overrides: str) -> str:
+        config = _compose(*overrides)
+        choices = {"experiment": "quickstart", "dataset": "digits"}
+        return str(run_directory(config, overrides, choices))
+
+    assert name("+experiment=quickstart") == "runs/quickstart/default"
+    assert name("+experiment=quickstart", "budget.seconds=240") == "runs/quickstart/default"
+    assert name("seed=1", "optimizer=random") == name("optimizer=random", "seed=1")
+    assert name("seed=1") == "runs/quickstart/seed=1"
+    assert name("runs_dir=elsewhere", "seed=1") == "elsewhere/quickstart/seed=1"
+    assert name("run_dir=here", "seed=1") == "here"
+    assert name("dataset=image_folder", "dataset.path=/data/my images").endswith(
+        "dataset.path=-data-my-images"
+    )
+
+
+def test_a_missing_dataset_is_asked_for_and_nothing_is_left_behind(tmp_path: Path) -> None:
+    missing = _run("+experiment=image_folder", cwd=tmp_path)
+    assert missing.returncode == 1
+    assert (
+        missing.stderr
+        == "Error: dataset.path has no value and needs one: add dataset.path=… to the command.\n"
+    )
+    wrong = _run("+experiment=image_folder", "dataset.path=nowhere", cwd=tmp_path)
+    assert wrong.returncode == 1
+    assert "There is no dataset folder" in wrong.stderr
+    assert "Traceback" not in wrong.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_help_reads_well(tmp_path: Path) -> None:
+    text = _run("--help", cwd=tmp_path).stdout
+    assert text.startswith("qtt: which pretrained model should I finetune, and how?")
+    assert "experiment: image_folder, quickstart" in text
+    assert "num_candidates: 128" in text
+
+
+SEARCH = [
+    "+experiment=quickstart",
+    "num_candidates=8",
+    "budget.seconds=null",
+    "search_space.narrow={batch_size:[64],sched:[cosine],opt:[adamw],lr:[0.001]}",
+]
+
+
+def test_a_search_runs_resumes_and_ends_with_a_test_accuracy(tmp_path: Path) -> None:
+    first = _run(*SEARCH, "budget.evaluations=3", cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert first.stderr == ""
+    assert "Best" in first.stdout
+    assert "test accuracy: 0." in first.stdout
+    assert "budget.evaluations=6" in first.stdout
+    (folder,) = (tmp_path / "runs" / "quickstart").iterdir()
+    journal = (folder / "journal.jsonl").read_text()
+    assert journal.count("\n") == 3
+    assert json.loads((folder / "environment.json").read_text())["packages"]["timm"]
+    assert "num_candidates: 8" in (folder / "config.yaml").read_text()
+    again = _run(*SEARCH, "budget.evaluations=3", cwd=tmp_path)
+    assert "The budget of 3 epochs is spent" in again.stdout
+    assert (folder / "journal.jsonl").read_text() == journal
+    longer = _run(*SEARCH, "budget.evaluations=5", cwd=tmp_path)
+    assert longer.returncode == 0, longer.stderr
+    assert (folder / "journal.jsonl").read_text().startswith(journal)
+    assert (folder / "journal.jsonl").read_text().count("\n") == 5
