@@ -1,5 +1,6 @@
 """The wheel carries configuration, hubs and weights, and runs from any folder."""
 
+import os
 import subprocess
 import sys
 import zipfile
@@ -35,10 +36,14 @@ def test_the_unpacked_wheel_searches_from_another_folder(wheel: Path, tmp_path: 
         archive.extractall(site)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    code = f"import sys; sys.path.insert(0, {str(site)!r}); import qtt.run; qtt.run.main()"
     arguments = ["+experiment=quickstart", "num_candidates=4", "budget.seconds=null", "budget.evaluations=1"]
     done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], cwd=elsewhere, capture_output=True, text=True, timeout=240
+        [sys.executable, "-m", "qtt.run", *arguments],
+        cwd=elsewhere,
+        env=os.environ | {"PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        timeout=240,
     )
     assert done.returncode == 0, done.stderr
     assert "Best pipeline" in done.stdout

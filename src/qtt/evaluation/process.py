@@ -17,6 +17,8 @@ from qtt.evaluation.step import failure, timeout
 from qtt.types import Objective, Result, TaskInfo, Trial
 
 LOG_TAIL_LINES = 20
+WORKER = "import sys; sys.path[:] = {path!r}; from qtt.evaluation.worker import main; main()"
+"""Program of the training process: whatever can be imported here can be imported there."""
 
 
 def import_path(objective: Objective) -> str | None:
@@ -31,7 +33,7 @@ def import_path(objective: Objective) -> str | None:
 
 
 class ProcessEvaluator:
-    """Speaks JSON lines with `python -m qtt.evaluation.worker`.
+    """Speaks JSON lines with `qtt.evaluation.worker`.
 
     A process that dies costs one failed trial with its reason; a step that exceeds its time is killed with
     its process. Either way the next step finds a new one.
@@ -51,7 +53,7 @@ class ProcessEvaluator:
         self._log.parent.mkdir(parents=True, exist_ok=True)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "qtt.evaluation.worker"],
+                [sys.executable, "-c", WORKER.format(path=sys.path)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -61,7 +63,7 @@ class ProcessEvaluator:
         threading.Thread(
             target=_forward, args=(self._process.stdout, self._messages), name="qtt-results", daemon=True
         ).start()
-        self._send({"objective": self._objective, "sys_path": sys.path})
+        self._send({"objective": self._objective})
 
     def evaluate(self, trial: Trial, task: TaskInfo, seconds: float | None) -> Iterator[Result]:
         """See `Evaluator.evaluate`."""

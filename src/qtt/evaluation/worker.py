@@ -40,7 +40,6 @@ def _read(stream: IO[bytes], requests: "queue.SimpleQueue[dict[str, Any]]") -> N
 
 
 def _load(request: dict[str, Any]) -> Objective:
-    sys.path[:] = request["sys_path"]
     module, name = request["objective"].split(":")
     found: Any = import_module(module)
     for part in name.split("."):
@@ -51,7 +50,3 @@ def _load(request: dict[str, Any]) -> Objective:
 def _write(stream: IO[bytes], message: dict[str, Any]) -> None:
     stream.write(json.dumps(message).encode() + b"\n")
     stream.flush()
-
-
-if __name__ == "__main__":
-    main()
