@@ -16,7 +16,7 @@ from ConfigSpace import (
 )
 from ConfigSpace.exceptions import ForbiddenValueError
 
-from qtt.errors import ConfigError, unknown
+from qtt.errors import ConfigError, ModelHubError, unknown
 from qtt.model_hub import ModelHub
 from qtt.search_space import FULL, match_option
 from qtt.types import Candidates, Config
@@ -121,7 +121,7 @@ class ConfigManager:
                 raise ConfigError(f"The space has format {data['format']}; this version reads {FORMAT}.")
             space = ConfigurationSpace.from_serialized_dict(_with_tuples(data["space"]))
             return cls(space, ModelHub.from_dict(data["hub"]))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, ModelHubError) as error:
             raise ConfigError(f"The search space cannot be read: {type(error).__name__}: {error}.") from error
 
     def dump_candidates(self, candidates: Candidates) -> str:
@@ -186,6 +186,8 @@ class ConfigManager:
         return "".join(f" ({condition})" for condition in self.space.parent_conditions_of[name])
 
     def _allowed(self, values: dict[str, Any]) -> bool:
+        if not self.space.forbidden_clauses:
+            return True
         try:
             Configuration(self.space, values=values).check_valid_configuration()
         except ForbiddenValueError:
