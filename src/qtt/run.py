@@ -18,7 +18,7 @@ from rich.text import Text
 
 from qtt.cli import check_overrides, config_directory, errors_for_people, plain, run_directory
 from qtt.config_manager import ConfigManager
-from qtt.files import write_text
+from qtt.files import write_json, write_text
 from qtt.tracking.base import Summary
 from qtt.tuner import QuickTuner
 from qtt.types import TaskInfo
@@ -75,10 +75,11 @@ def search(config: DictConfig, directory: Path) -> Summary:
 
 
 def evaluate(config: DictConfig, summary: Summary) -> dict[str, float]:
-    """Figures of the incumbent on the test split, where there are both."""
+    """Figures of the incumbent on the test split, where there are both; kept in `incumbent/test.json`."""
     if summary.incumbent is None or config.objective.evaluate is None:
         return {}
     figures: dict[str, float] = get_method(config.objective.evaluate)(summary.run_dir)
+    write_json(summary.run_dir / "incumbent" / "test.json", figures)
     return figures
 
 

@@ -8,7 +8,7 @@ journal.jsonl       every result, in order
 trajectory.csv …    what the trackers write
 search.log          what the search and its training process said
 pipelines/0042/     checkpoint of a live pipeline
-incumbent/          weights of the best pipeline so far, and what they are
+incumbent/          weights of the best pipeline so far, what they are, test figures
 """
 
 import json

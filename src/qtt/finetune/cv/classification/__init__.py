@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from qtt.finetune.cv.classification.evaluate import evaluate_incumbent
     from qtt.finetune.cv.classification.metafeatures import extract_task_info_metafeat
-    from qtt.finetune.cv.classification.objective import finetune_script
+    from qtt.finetune.cv.classification.script import finetune_script
     from qtt.finetune.cv.classification.settings import FinetuneSettings
 
 __all__ = ["FinetuneSettings", "evaluate_incumbent", "extract_task_info_metafeat", "finetune_script"]
@@ -18,7 +18,7 @@ _HOMES = {
     "FinetuneSettings": "settings",
     "evaluate_incumbent": "evaluate",
     "extract_task_info_metafeat": "metafeatures",
-    "finetune_script": "objective",
+    "finetune_script": "script",
 }
 
 

@@ -30,7 +30,7 @@ _data = DataStore()
 _warm = WarmPipelines(limit=4)
 
 
-def finetune_script(trial: Trial, task_info: TaskInfo) -> Iterator[Result]:
+def finetune(trial: Trial, task_info: TaskInfo) -> Iterator[Result]:
     """Finetune `trial.config` until epoch `trial.fidelity`, yielding a result per epoch once it is on disk.
 
     score: top-1 accuracy on the validation split. cost: seconds of training and evaluation, and for the first
