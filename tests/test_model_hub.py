@@ -186,10 +186,16 @@ def test_params_leave_the_classifier_out(weights: Path) -> None:
 def test_complete_sidecar_is_taken_as_it_is(weights: Path) -> None:
     file = weights / "test_vit.mine.safetensors"
     sidecar = json.loads(file.with_suffix(".json").read_text())
-    sidecar |= {"family": "mine", "fixed_input_size": False, "macs": 5_000_000, "pretraining": "fractals"}
+    sidecar |= {
+        "family": "mine",
+        "fixed_input_size": False,
+        "params": 20_000,
+        "macs": 5_000_000,
+        "pretraining": "fractals",
+    }
     file.with_suffix(".json").write_text(json.dumps(sidecar))
     found = file_card(file)
-    assert (found.family, found.fixed_input_size, found.macs) == ("mine", False, 0.005)
+    assert (found.family, found.fixed_input_size, found.params, found.macs) == ("mine", False, 0.02, 0.005)
     assert (found.pretraining, found.num_classes) == ("fractals", 7)
 
 

@@ -2,12 +2,12 @@
 
 Sidecar keys that make the card (all optional): timm_name, num_classes, create_kwargs (or `create`, the call
 of `timm.create_model` as text), input_size (C, H, W), mean, std, interpolation, family, fixed_input_size,
-pretraining, top1, macs (a count at input_size). What it leaves out comes from timm and from the file.
+pretraining, top1, params and macs (counts at input_size, without the classifier). What it leaves out comes
+from timm and from the file.
 """
 
 import ast
 import json
-import math
 import struct
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,8 +17,10 @@ from typing import Any
 from qtt.errors import ModelHubError
 from qtt.types import ModelCard
 
-_COMPLETE = ("timm_name", "num_classes", "input_size", "mean", "std", "family", "fixed_input_size", "macs")
-_BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
+_COMPLETE = {
+    *("timm_name", "num_classes", "input_size", "mean", "std"),
+    *("family", "fixed_input_size", "params", "macs"),
+}
 
 
 def folder_cards(folder: Path, prefix: str = "") -> tuple[ModelCard, ...]:
@@ -44,7 +46,7 @@ def file_card(file: Path) -> ModelCard:
     """The card of one weights file, named by the file's stem."""
     sidecar = _read_sidecar(file.with_suffix(".json"))
     try:
-        card = _from_sidecar(file, sidecar) if sidecar.keys() >= {*_COMPLETE} else _from_timm(file, sidecar)
+        card = _from_sidecar(file, sidecar) if sidecar.keys() >= _COMPLETE else _from_timm(file, sidecar)
     except (TypeError, ValueError, SyntaxError) as error:
         raise ModelHubError(f"The sidecar of {file} cannot be used: {error}.") from error
     return card
@@ -96,24 +98,12 @@ def _create_kwargs(sidecar: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in given.items() if name not in ("num_classes", "pretrained")}
 
 
-def _parameters(shapes: Mapping[str, tuple[int, ...]], num_classes: int) -> float:
-    """Millions of parameters; the classifier, a bias of `num_classes` and its weight, is left out."""
-    heads = {name.rpartition(".")[0] for name, shape in shapes.items() if shape == (num_classes,)}
-    counted = (
-        math.prod(shape)
-        for name, shape in shapes.items()
-        if not name.endswith(_BUFFERS)
-        and not (name.rpartition(".")[0] in heads and shape[:1] == (num_classes,))
-    )
-    return sum(counted) / 1e6
-
-
 def _overlay(card: ModelCard, file: Path, sidecar: Mapping[str, Any]) -> ModelCard:
     """`card` with everything that the sidecar states."""
     given: dict[str, Any] = {
         key: sidecar[key]
         for key in ("timm_name", "family", "interpolation", "top1", "pretraining")
-        if key in sidecar
+        if isinstance(sidecar.get(key), str | int | float)
     }
     if "input_size" in sidecar:
         given["input_size"] = int(sidecar["input_size"][-1])
@@ -124,21 +114,18 @@ def _overlay(card: ModelCard, file: Path, sidecar: Mapping[str, Any]) -> ModelCa
         given["fixed_input_size"] = bool(sidecar["fixed_input_size"])
     if "num_classes" in sidecar:
         given["num_classes"] = int(sidecar["num_classes"])
-    if "macs" in sidecar:
-        given["macs"] = float(sidecar["macs"]) / 1e9
     kwargs = tuple(sorted(_create_kwargs(sidecar).items()))
-    card = replace(card, name=file.stem, create_kwargs=kwargs, **given)
-    return replace(card, params=_parameters(tensor_shapes(file), card.num_classes))
+    return replace(card, name=file.stem, create_kwargs=kwargs, **given)
 
 
 def _from_sidecar(file: Path, sidecar: Mapping[str, Any]) -> ModelCard:
     """A complete sidecar needs neither timm nor torch."""
-    blank = ModelCard(name="", timm_name="", family="", params=0.0, input_size=0)
-    return _overlay(blank, file, sidecar)
+    params, macs = float(sidecar["params"]) / 1e6, float(sidecar["macs"]) / 1e9
+    return _overlay(ModelCard("", "", "", params, 0, macs), file, sidecar)
 
 
 def _from_timm(file: Path, sidecar: Mapping[str, Any]) -> ModelCard:
-    """What timm knows, overlaid by the sidecar; multiply-adds are measured where it gives none."""
+    """What timm knows, overlaid by the sidecar; the size is measured."""
     from qtt.timm_facts import classifier_size, is_pretraining, measure, pretraining_of, timm_card
 
     arch, _, tag = file.stem.partition(".")
@@ -147,7 +134,7 @@ def _from_timm(file: Path, sidecar: Mapping[str, Any]) -> ModelCard:
     classes = int(sidecar.get("num_classes", classifier_size(base.timm_name, tensor_shapes(file))))
     pretraining = pretraining_of(tag) if tag else ("in1k" if classes == 1000 else "unknown")
     name = base.timm_name if known else base.timm_name.partition(".")[0]
-    card = _overlay(
-        replace(base, timm_name=name, num_classes=classes, pretraining=pretraining), file, sidecar
-    )
-    return card if "macs" in sidecar else replace(card, macs=measure(card)[1])
+    facts = replace(base, timm_name=name, num_classes=classes, pretraining=pretraining)
+    card = _overlay(facts, file, sidecar)
+    params, macs = measure(card)
+    return replace(card, params=params, macs=macs)
