@@ -1,0 +1,71 @@
+"""What an optimizer needs to know from its predictors."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qtt.history import History
+from qtt.types import Candidates, MetaFeatures, Prediction
+
+
+@dataclass(frozen=True)
+class SearchTask:
+    """One search as predictors see it, before anything was observed.
+
+    options: every hyperparameter with all of its options; by default those that occur in the candidates.
+    epochs_per_step: Δt. seed: of everything a predictor draws.
+    """
+
+    candidates: Candidates
+    metafeatures: MetaFeatures | None = None
+    options: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    max_fidelity: int = 50
+    epochs_per_step: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.options:
+            object.__setattr__(self, "options", _options_of(self.candidates))
+
+
+class PerformancePredictor(Protocol):
+    """Predicts the scores of pipelines at epochs yet to come."""
+
+    def setup(self, task: SearchTask) -> None:
+        """Start a new search: encode its candidates, forget what was observed."""
+        ...
+
+    def condition(self, history: History) -> None:
+        """Learn from the observations so far, as a pure function of task and history."""
+        ...
+
+    def predict(self, config_ids: Sequence[int], fidelities: Sequence[int]) -> Prediction:
+        """Score of each pipeline at a fidelity beyond its last one: mean and std, both (n,)."""
+        ...
+
+
+class CostPredictor(Protocol):
+    """Predicts how long pipelines train."""
+
+    def setup(self, task: SearchTask) -> None:
+        """Start a new search: encode its candidates, forget what was observed."""
+        ...
+
+    def condition(self, history: History) -> None:
+        """Learn from the observations so far, as a pure function of task and history."""
+        ...
+
+    def predict(self, config_ids: Sequence[int]) -> NDArray[np.float64]:
+        """Seconds of each pipeline's next epoch, training and evaluation, > 0; (n,)."""
+        ...
+
+
+def _options_of(candidates: Candidates) -> dict[str, tuple[Any, ...]]:
+    names = dict.fromkeys(name for config in candidates.configs for name in config)
+    return {
+        name: tuple(dict.fromkeys(config[name] for config in candidates.configs if name in config))
+        for name in names
+    }

@@ -1,0 +1,135 @@
+"""Seconds of a pipeline's next epoch, from a physical prior and this search's own clock.
+
+An epoch over N training images with batches of b costs
+
+    seconds = N (e^θ₁ g (1 - ⅔ f) + e^θ₂ / b + e^θ₃) · e^(u_model + v_pipeline)
+
+  g  giga multiply-adds of one forward pass; the backward pass costs two more, and a frozen share f saves them
+  θ₁ log seconds per giga multiply-add and image: the device
+  θ₂ log seconds per step: launching kernels, updating weights
+  θ₃ log seconds per image: decoding, augmenting
+  u  how well a model suits the device; v what else distinguishes a pipeline (amp, regularisers, …)
+
+θ, u and v have Gaussian priors and log seconds a Gaussian error, so the posterior is that of a linear model
+after each Gauss-Newton step. Costs are positive and finite by construction. The form is ours; Quick-Tune
+(section 4) has a network here.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qtt.history import History
+from qtt.predictors.base import SearchTask
+from qtt.types import Config, ModelCard
+
+Array = NDArray[np.float64]
+
+PRIOR_MEAN = np.log([1e-2, 3e-2, 1e-3])
+"""θ before anything was observed: 10 ms per giga multiply-add, 30 ms per step, 1 ms per image."""
+
+PRIOR_STD = np.array([2.0, 1.0, 1.5])
+"""Wide enough for a workstation's GPU and for a laptop's CPU."""
+
+MODEL_STD = 0.4
+PIPELINE_STD = 0.3
+EPOCH_STD = 0.05
+"""Spread of u, of v, and of one pipeline's epochs around their own mean, in log seconds."""
+
+GAUSS_NEWTON_STEPS = 8
+
+
+@dataclass(frozen=True)
+class CostInputs:
+    """What costs depend on: terms (n, 3), log of N times the factors of θ; model (n,), an index or -1."""
+
+    terms: Array
+    model: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, task: SearchTask) -> "CostInputs":
+        """Inputs of all candidates."""
+        images = task.metafeatures.train_images if task.metafeatures else 1000
+        cards = {card.name: card for card in task.candidates.models}
+        names = list(cards)
+        rows = [_terms(config, cards.get(str(config.get("model")))) for config in task.candidates.configs]
+        known = [str(config.get("model")) for config in task.candidates.configs]
+        model = [names.index(name) if name in cards else -1 for name in known]
+        return cls(np.array(rows) + math.log(images), np.array(model, dtype=np.int64))
+
+
+class PhysicalCost:
+    """Log-linear Bayesian regression around the physical prior; see the module."""
+
+    def __init__(self) -> None:
+        self._inputs: CostInputs | None = None
+        self._log_seconds = np.zeros(0)
+
+    def setup(self, task: SearchTask) -> None:
+        """Start a new search."""
+        self._inputs = CostInputs.of(task)
+        self._log_seconds = log_seconds(self._inputs.terms, PRIOR_MEAN)
+
+    def condition(self, history: History) -> None:
+        """Learn from the seconds of every epoch seen so far."""
+        assert self._inputs is not None
+        logs = {i: [math.log(seen.cost) for seen in history.curve(i)] for i in history.observed}
+        if logs:
+            ids = np.array(list(logs), dtype=np.int64)
+            means = np.array([np.median(values) for values in logs.values()])
+            counts = np.array([len(values) for values in logs.values()], dtype=np.float64)
+            self._log_seconds = posterior(self._inputs, ids, means, counts)
+
+    def predict(self, config_ids: Sequence[int]) -> Array:
+        """Seconds of each pipeline's next epoch, > 0; (n,)."""
+        return np.exp(np.clip(self._log_seconds[list(config_ids)], -20.0, 20.0))
+
+
+def log_seconds(terms: Array, theta: Array) -> Array:
+    """Log of the sum over the three terms of exp(term + θ); (n,)."""
+    return np.asarray(np.logaddexp.reduce(terms + theta, axis=1))
+
+
+def posterior(inputs: CostInputs, ids: NDArray[np.int64], means: Array, counts: Array) -> Array:
+    """Predicted log seconds of all n pipelines.
+
+    Args:
+        inputs: of all n pipelines.
+        ids: (m,) pipelines seen, each once.
+        means: (m,) typical log seconds of their epochs.
+        counts: (m,) how many epochs.
+    """
+    same_model = (inputs.model[:, None] == inputs.model[ids]) & (inputs.model[:, None] >= 0)
+    effects = MODEL_STD**2 * same_model
+    effects = effects + PIPELINE_STD**2 * (np.arange(len(inputs.model))[:, None] == ids)
+    noise = effects[ids] + np.diag(EPOCH_STD**2 / counts)
+    theta = PRIOR_MEAN
+    for _ in range(GAUSS_NEWTON_STEPS):
+        shares = _shares(inputs.terms[ids], theta)
+        weighted = np.linalg.solve(noise, shares)
+        target = means - log_seconds(inputs.terms[ids], theta) + shares @ (theta - PRIOR_MEAN)
+        precision = np.diag(PRIOR_STD**-2) + shares.T @ weighted
+        theta = PRIOR_MEAN + np.linalg.solve(precision, weighted.T @ target)
+    residual = means - log_seconds(inputs.terms[ids], theta)
+    return log_seconds(inputs.terms, theta) + effects @ np.linalg.solve(noise, residual)
+
+
+def _shares(terms: Array, theta: Array) -> Array:
+    """Derivative of `log_seconds` by θ: each term's share of the time; (n, 3)."""
+    return np.asarray(np.exp(terms + theta - log_seconds(terms, theta)[:, None]))
+
+
+def _terms(config: Config, card: ModelCard | None) -> list[float]:
+    """Log of each term's factor, for one image."""
+    frozen = 1.0 if config.get("linear_probing") else float(config.get("pct_to_freeze") or 0.0)
+    macs = 1.0 if card is None else card.macs or _guess_macs(card)
+    batch_size = float(config.get("batch_size") or 32)
+    return [math.log(macs * (1.0 - frozen * 2.0 / 3.0)), -math.log(batch_size), 0.0]
+
+
+def _guess_macs(card: ModelCard) -> float:
+    """Typical of image models: 0.2 giga multiply-adds per million parameters at 224 pixels."""
+    return 0.2 * card.params * (card.input_size / 224.0) ** 2

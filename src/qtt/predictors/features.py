@@ -1,0 +1,211 @@
+"""Features: pipelines, models and datasets as numbers.
+
+Notation: n pipelines, d = encoded columns of a group. There are three groups:
+  pipeline  the hyperparameters of the config, except the model
+  model     the model's descriptors, its family, its pretraining and its name
+  task      the descriptors of the dataset
+A hyperparameter that is inactive in a config (absent there) has 0 in all of its columns.
+"""
+
+import json
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qtt.errors import PredictionError
+from qtt.types import Candidates, Config, MetaFeatures, ModelCard
+
+Array = NDArray[np.float64]
+Group = Literal["pipeline", "model", "task"]
+Kind = Literal["number", "log", "is", "zero", "active"]
+
+LOG_RATIO = 10.0
+"""Options whose positive values span at least this factor are encoded by their logarithm."""
+
+LOG_CARD = ("params", "macs", "input_size")
+"""Descriptors of a model that are always encoded by their logarithm."""
+
+TASK_SCALES = {
+    "train_images": (1e4, 1.0),
+    "num_classes": (50.0, 0.5),
+    "image_size": (128.0, 0.3),
+    "channels": (3.0, 0.5),
+}
+"""Center and scale (in decades) of the task's descriptors: the Meta-Album collection in round numbers."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One encoded column.
+
+    source: the hyperparameter, card attribute or meta-feature that it shows.
+    kind: number, (x - center)/scale; log, the same of log10 x, and 0 at x = 0; is, 1 where the value equals
+        `category`; zero, 1 where the value is 0; active, 1 where there is a number at all.
+    """
+
+    group: Group
+    source: str
+    kind: Kind
+    category: Any = None
+    center: float = 0.0
+    scale: float = 1.0
+
+    def encode(self, value: Any) -> float:
+        """The column's number for a value that is present (it may be None where that is an option)."""
+        if self.kind == "is":
+            return float(_same(value, self.category))
+        if value is None:
+            return 0.0
+        if self.kind == "active":
+            return 1.0
+        number = float(value)
+        if self.kind == "zero":
+            return float(number == 0.0)
+        if self.kind == "log":
+            if number == 0.0:
+                return 0.0
+            number = math.log10(number)
+        return (number - self.center) / self.scale
+
+
+@dataclass(frozen=True)
+class Features:
+    """Encoded candidates of one search: pipeline (n, dp), model (n, dm), task (dt,)."""
+
+    pipeline: Array
+    model: Array
+    task: Array
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """Which columns there are, and how each is computed."""
+
+    columns: tuple[Column, ...]
+
+    @classmethod
+    def from_options(
+        cls,
+        options: Mapping[str, Sequence[Any]],
+        cards: Sequence[ModelCard] = (),
+        conditional: Collection[str] = (),
+    ) -> Self:
+        """The columns for a search space.
+
+        Args:
+            options: every hyperparameter with all of its options.
+            cards: the models that `options["model"]` names.
+            conditional: hyperparameters that are inactive in some configs.
+        """
+        columns: list[Column] = []
+        for name, values in options.items():
+            if name != "model":
+                columns += _value_columns("pipeline", name, list(values), name in conditional)
+        for name in ("params", "macs", "input_size", "top1"):
+            columns += _value_columns("model", name, [getattr(card, name) for card in cards])
+        for name in ("family", "pretraining", "name"):
+            columns += _categories("model", name, [getattr(card, name) for card in cards])
+        columns += [
+            Column("task", name, "log", center=math.log10(center), scale=scale)
+            for name, (center, scale) in TASK_SCALES.items()
+        ]
+        return cls(tuple(columns))
+
+    def width(self, group: Group) -> int:
+        """Number of encoded columns of a group."""
+        return sum(column.group == group for column in self.columns)
+
+    def encode(self, candidates: Candidates, metafeatures: MetaFeatures | None) -> Features:
+        """Encode all candidates of a search; without meta-features the task's columns are 0.
+
+        Raises:
+            PredictionError: a config has a value that cannot be encoded, or names a model without a card.
+        """
+        cards = {card.name: card for card in candidates.models}
+        return Features(
+            pipeline=self._rows("pipeline", candidates.configs, _present_in_config),
+            model=self._rows(
+                "model", [_card_of(config, cards) for config in candidates.configs], _present_in_card
+            ),
+            task=self._rows("task", [metafeatures], _present_in_card)[0],
+        )
+
+    def _rows(
+        self, group: Group, items: Sequence[Any], read: Callable[[Any, str], tuple[bool, Any]]
+    ) -> Array:
+        columns = [column for column in self.columns if column.group == group]
+        rows = np.zeros((len(items), len(columns)))
+        for i, item in enumerate(items):
+            for j, column in enumerate(columns):
+                present, value = read(item, column.source)
+                if present:
+                    try:
+                        rows[i, j] = column.encode(value)
+                    except (TypeError, ValueError) as error:
+                        raise PredictionError(
+                            f"{column.source} = {value!r} of candidate {i} cannot be encoded: {error}."
+                        ) from error
+        return rows
+
+    def to_json(self) -> str:
+        """Inverse of `from_json`."""
+        return json.dumps([asdict(column) for column in self.columns], indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what `to_json` wrote."""
+        return cls(
+            tuple(Column(**{**data, "category": _frozen(data["category"])}) for data in json.loads(text))
+        )
+
+
+def _value_columns(group: Group, name: str, values: list[Any], conditional: bool = False) -> list[Column]:
+    """Columns of one value with these options; none at all where it is always the same."""
+    numbers = [value for value in values if value is not None]
+    if not all(isinstance(value, int | float) for value in numbers):
+        return _categories(group, name, values)
+    distinct = sorted({float(value) for value in numbers})
+    maybe_absent = conditional or None in values
+    columns = [Column(group, name, "active")] if maybe_absent and numbers else []
+    if len(distinct) < 2:
+        return columns
+    positive = [value for value in distinct if value > 0]
+    logarithmic = len(positive) > 1 and positive[-1] / positive[0] >= LOG_RATIO
+    if min(distinct) >= 0 and (logarithmic or name in LOG_CARD):
+        if 0.0 in distinct:
+            columns.append(Column(group, name, "zero"))
+        logs = np.log10(positive)
+        return [*columns, Column(group, name, "log", None, float(logs.mean()), float(logs.std()))]
+    return [*columns, Column(group, name, "number", None, float(np.mean(distinct)), float(np.std(distinct)))]
+
+
+def _categories(group: Group, name: str, values: Iterable[Any]) -> list[Column]:
+    distinct = list(dict.fromkeys(_frozen(value) for value in values))
+    return [Column(group, name, "is", value) for value in distinct] if len(distinct) > 1 else []
+
+
+def _card_of(config: Config, cards: Mapping[str, ModelCard]) -> ModelCard | None:
+    name = config.get("model")
+    if cards and name is not None and name not in cards:
+        raise PredictionError(f"The candidates carry no card of model '{name}'; known: {sorted(cards)}.")
+    return cards.get(name) if name is not None else None
+
+
+def _present_in_config(config: Config, name: str) -> tuple[bool, Any]:
+    return name in config, config.get(name)
+
+
+def _present_in_card(card: ModelCard | MetaFeatures | None, name: str) -> tuple[bool, Any]:
+    return card is not None, getattr(card, name, None)
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _same(value: Any, category: Any) -> bool:
+    return bool(_frozen(value) == category)
