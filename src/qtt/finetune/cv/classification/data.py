@@ -151,7 +151,7 @@ class DataStore:
             folder = self.folder(task)
             limit = settings.cache_mb * 2**20
             val = _split(folder.val, size, interpolation, limit)
-            train = _split(folder.train, size, interpolation, limit - val.images.nbytes)
+            train = _split(folder.train, size, interpolation, max(limit - val.images.nbytes, 0))
             while self._splits and self._bytes() + train.images.nbytes + val.images.nbytes > limit:
                 self._splits.popitem(last=False)
             self._splits[key] = train, val

@@ -1,6 +1,8 @@
 """One epoch of training and evaluation on Lightning's Trainer, without anything that it does beside."""
 
 import logging
+import signal
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -8,6 +10,7 @@ from typing import Any
 
 import lightning
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.plugins import MixedPrecision
 from torch import Tensor
@@ -56,7 +59,7 @@ def run_epoch(
     scaler: torch.amp.GradScaler | None,
 ) -> None:
     """Train one epoch and evaluate; gradients are clipped to norm `clip_grad`."""
-    plugins: list[Any] = []
+    plugins: list[Any] = [LightningEnvironment()]  # one process, also where SLURM would have it otherwise
     if precision != "32-true":
         plugins.append(MixedPrecision(precision, device, scaler))  # type: ignore[arg-type]
     with _quiet():
@@ -74,7 +77,22 @@ def run_epoch(
             enable_model_summary=False,
             use_distributed_sampler=False,
         )
+        _fit(trainer, module, train, val)
+
+
+def _fit(trainer: lightning.Trainer, module: lightning.LightningModule, train: Loader, val: Loader) -> None:
+    """`Trainer.fit`, but Ctrl-C stays a KeyboardInterrupt, which Lightning turns into an exit."""
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT)
+    try:
         trainer.fit(module, train, val)
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        if in_main_thread and handler is not None:  # Lightning leaves Ctrl-C ignored
+            signal.signal(signal.SIGINT, handler)
 
 
 @contextmanager

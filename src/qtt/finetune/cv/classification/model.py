@@ -45,7 +45,7 @@ def build_learner(
     if settings.device == "cuda" and _is_convolutional(network):
         network = network.to(memory_format=torch.channels_last)
     scaler = torch.amp.GradScaler("cuda") if precision == "16-mixed" else None
-    return Learner(network, build_optimizer(recipe, network), frozen_norms, scaler)
+    return Learner(network, build_optimizer(recipe, network, settings.device == "cpu"), frozen_norms, scaler)
 
 
 def build_network(recipe: Recipe, settings: FinetuneSettings, task: TaskInfo, config_id: int) -> nn.Module:
@@ -62,7 +62,7 @@ def build_network(recipe: Recipe, settings: FinetuneSettings, task: TaskInfo, co
         )
 
 
-def build_optimizer(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer:
+def build_optimizer(recipe: Recipe, network: nn.Module, on_cpu: bool = True) -> torch.optim.Optimizer:
     """The recipe's optimizer over the trainable parameters.
 
     Weight decay leaves out biases, norms, and what the model itself excludes. With layer decay d the group of
@@ -81,6 +81,10 @@ def build_optimizer(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer
     if recipe.opt in ("adam", "adamw", "adamp"):
         options["betas"] = recipe.opt_betas
     momentum = recipe.momentum if recipe.opt == "momentum" else SGD_MOMENTUM
+    if recipe.opt != "adamp" and on_cpu:
+        options["fused"] = (
+            True  # one pass over the parameters, where a small model's epoch is mostly overhead
+        )
     optimizer: torch.optim.Optimizer = _optim.create_optimizer_v2(
         groups, recipe.opt, lr=recipe.lr, weight_decay=0.0, momentum=momentum, **options
     )

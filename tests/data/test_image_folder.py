@@ -1,0 +1,162 @@
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from images import CLASSES, write_image_folder
+from qtt.data.image_folder import IMAGE_EXTENSIONS, image_folder_path, scan_image_folder, split_off
+from qtt.errors import DatasetError
+
+
+def _counts(samples) -> dict[int, int]:
+    return dict(Counter(label for _, label in samples))
+
+
+def test_reads_the_splits_that_are_there(tmp_path: Path) -> None:
+    folder = scan_image_folder(write_image_folder(tmp_path))
+    assert folder.class_names == CLASSES
+    for split, count in (("train", 8), ("val", 4), ("test", 4)):
+        samples = getattr(folder, split)
+        assert _counts(samples) == {0: count, 1: count, 2: count}
+        assert all(path.parent == tmp_path / split / CLASSES[label] for path, label in samples)
+    assert folder.train == tuple(sorted(folder.train))
+
+
+def test_test_split_is_optional_and_val_is_split_off_by_class(tmp_path: Path) -> None:
+    folder = scan_image_folder(write_image_folder(tmp_path, {"train": 10}), val_fraction=0.3)
+    assert folder.test == ()
+    assert _counts(folder.train) == {0: 7, 1: 7, 2: 7}
+    assert _counts(folder.val) == {0: 3, 1: 3, 2: 3}
+    everything = set((tmp_path / "train").rglob("*.png"))
+    assert {path for path, _ in folder.train} | {path for path, _ in folder.val} == everything
+    assert len(folder.train) + len(folder.val) == len(everything)
+
+
+def test_split_is_a_function_of_seed_and_share(tmp_path: Path) -> None:
+    write_image_folder(tmp_path, {"train": 20})
+    first = scan_image_folder(tmp_path, 0.25, seed=3)
+    assert scan_image_folder(tmp_path, 0.25, seed=3) == first
+    other = scan_image_folder(tmp_path, 0.25, seed=4)
+    assert other.val != first.val
+    assert _counts(other.val) == _counts(first.val)
+
+
+@pytest.mark.parametrize("fraction", [0.01, 0.2, 0.5, 0.99])
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 50])
+def test_every_class_keeps_an_image_on_each_side(count: int, fraction: float) -> None:
+    samples = [(Path(str(number)), 0) for number in range(count)] + [(Path("other"), 1)]
+    rest, share = split_off(samples, fraction, seed=0)
+    assert sorted(rest + share) == sorted(samples)
+    expected = 0 if count == 1 else min(max(int(count * fraction + 0.5), 1), count - 1)
+    assert _counts(share).get(0, 0) == expected
+    assert (Path("other"), 1) in rest
+
+
+def test_ignores_hidden_files_and_other_types_and_takes_nested_ones(tmp_path: Path) -> None:
+    write_image_folder(tmp_path)
+    extra = tmp_path / "train" / "amber"
+    image = extra / "000.png"
+    for name in ("._000.png", "notes.txt", ".hidden/000.png", "__MACOSX/000.png", "deeper/new.PNG"):
+        (extra / name).parent.mkdir(exist_ok=True)
+        shutil.copy(image, extra / name)
+    (tmp_path / "train" / ".cache").mkdir()
+    (tmp_path / "train" / "README.md").write_text("read me")
+    names = [path.name for path, label in scan_image_folder(tmp_path).train if label == 0]
+    assert names == [f"{number:03d}.png" for number in range(8)] + ["new.PNG"]
+
+
+def test_unicode_names(tmp_path: Path) -> None:
+    classes = ("Äpfel", "梨", "огурец с пробелом")
+    folder = scan_image_folder(write_image_folder(tmp_path / "früchte", classes=classes))
+    assert folder.class_names == tuple(sorted(classes))
+    assert len(folder.train) == 24
+
+
+def test_extensions_are_torchvisions() -> None:
+    from torchvision.datasets.folder import IMG_EXTENSIONS
+
+    assert set(IMAGE_EXTENSIONS) == set(IMG_EXTENSIONS)
+
+
+def _missing(root: Path) -> None:
+    shutil.rmtree(root)
+
+
+def _flat(root: Path) -> None:
+    for folder in list((root / "train").iterdir()):
+        folder.rename(root / folder.name)
+    for split in ("train", "val", "test"):
+        shutil.rmtree(root / split)
+
+
+def _no_classes(root: Path) -> None:
+    shutil.rmtree(root / "train")
+    (root / "train").mkdir()
+
+
+def _one_class(root: Path) -> None:
+    shutil.rmtree(root / "train" / "amber")
+    shutil.rmtree(root / "train" / "blue")
+
+
+def _empty_class(root: Path) -> None:
+    (root / "train" / "dusk").mkdir()
+
+
+def _strange_val(root: Path) -> None:
+    (root / "val" / "blue").rename(root / "val" / "bleu")
+
+
+def _strange_test(root: Path) -> None:
+    (root / "test" / "blue").rename(root / "test" / "bleu")
+
+
+def _empty_val(root: Path) -> None:
+    shutil.rmtree(root / "val")
+    (root / "val").mkdir()
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (_missing, "no dataset folder at"),
+        (_flat, "has no folder 'train'.*lie directly in it.*\n.*/train/<class>/"),
+        (_no_classes, "no class folders"),
+        (_one_class, "single class 'coral'"),
+        (_empty_class, "dusk holds no image"),
+        (_strange_val, "val has classes that train lacks: bleu"),
+        (_strange_test, "test has classes that train lacks: bleu"),
+        (_empty_val, "val holds no images"),
+    ],
+)
+def test_says_what_is_wrong(tmp_path: Path, damage, message: str) -> None:
+    root = write_image_folder(tmp_path / "set")
+    damage(root)
+    with pytest.raises(DatasetError, match=f"(?s){message}"):
+        scan_image_folder(root)
+
+
+def test_a_class_may_be_absent_from_val(tmp_path: Path) -> None:
+    root = write_image_folder(tmp_path)
+    shutil.rmtree(root / "val" / "blue")
+    assert _counts(scan_image_folder(root).val) == {0: 4, 2: 4}
+
+
+def test_refuses_classes_of_single_images(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="no class has two images"):
+        scan_image_folder(write_image_folder(tmp_path, {"train": 1}))
+
+
+@pytest.mark.parametrize("fraction", [0, 1, -0.1, 1.5])
+def test_refuses_impossible_shares(tmp_path: Path, fraction: float) -> None:
+    with pytest.raises(DatasetError, match="between 0 and 1"):
+        scan_image_folder(tmp_path, fraction)
+
+
+def test_path_of_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    assert image_folder_path("mine") == tmp_path / "mine"
+    with pytest.raises(DatasetError, match="no dataset folder at"):
+        image_folder_path("other")
