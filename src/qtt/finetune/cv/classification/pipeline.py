@@ -53,7 +53,7 @@ class Pipeline:
             self.learner.network, self.learner.optimizer, mixer, card.mean, card.std
         )
         pin = settings.device == "cuda"
-        transform = TrainTransform(recipe, settings, card.mean)
+        transform = TrainTransform(recipe, settings, card.mean, size)
         self.train_loader = loader(train, self.order, transform, settings.num_workers, pin)
         eval_order = EvalOrder(len(val), max(recipe.batch_size, EVAL_BATCH))
         self.val_loader = loader(val, eval_order, None, 0, pin)

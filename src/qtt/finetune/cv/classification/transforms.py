@@ -53,13 +53,13 @@ def random_mirrors(images: Tensor, probability: float, rng: np.random.Generator)
     return images
 
 
-def image_transform(recipe: Recipe, mean: tuple[float, ...]) -> ImageTransform | None:
+def image_transform(recipe: Recipe, mean: tuple[float, ...], size: int) -> ImageTransform | None:
     """The augmentation that a recipe asks for, None where it asks for none.
 
     TrivialAugment (Müller and Hutter 2021) and RandAugment (Cubuk et al. 2020; magnitude out of 31) come from
     torchvision, AutoAugment's policies (Cubuk et al. 2019) from timm.
 
-    mean: colour (0 to 1) of what a rotation or a shift uncovers.
+    mean: colour (0 to 1) of what a rotation or a shift uncovers; size: side of the images in pixels.
     """
     fill = [round(255 * value) for value in mean]
     transform: Any
@@ -72,21 +72,36 @@ def image_transform(recipe: Recipe, mean: tuple[float, ...]) -> ImageTransform |
 
         transform = RandAugment(recipe.ra_num_ops, recipe.ra_magnitude, fill=fill)
     elif recipe.data_augmentation == "auto_augment" and recipe.auto_augment is not None:
-        policies: Any = import_module("timm.data.auto_augment")
-        policy = policies.auto_augment_policy(recipe.auto_augment, {"img_mean": tuple(fill)})
-        transform = policies.AutoAugment(policy)
+        transform = _auto_augment(recipe.auto_augment, tuple(fill), size)
     else:
         return None
     return transform  # type: ignore[no-any-return]
 
 
+def _auto_augment(name: str, fill: tuple[int, ...], size: int) -> Any:
+    """Timm's policy, with shifts that fit the image, as timm's own training sets them."""
+    timm: Any = import_module("timm.data.auto_augment")
+    policy = timm.auto_augment_policy(name, {"img_mean": fill, "translate_const": round(0.45 * size)})
+    for operation in (operation for operations in policy for operation in operations):
+        if operation.name == "Posterize":
+            operation.level_fn = _at_least_a_bit(operation.level_fn)
+    return timm.AutoAugment(policy)
+
+
+def _at_least_a_bit(bits: Callable[..., tuple[int]]) -> Callable[..., tuple[int]]:
+    """Policy v0 posterizes to 0 bits at times: a black image, and an error with today's Pillow."""
+    return lambda level, hparams: (max(bits(level, hparams)[0], 1),)
+
+
 class TrainTransform:
     """Everything that happens to a batch of training images before it is normalised."""
 
-    def __init__(self, recipe: Recipe, settings: FinetuneSettings, mean: tuple[float, ...]) -> None:
+    def __init__(
+        self, recipe: Recipe, settings: FinetuneSettings, mean: tuple[float, ...], size: int
+    ) -> None:
         self.crop_area = settings.crop_area
         self.hflip = settings.hflip
-        self.each = image_transform(recipe, mean)
+        self.each = image_transform(recipe, mean, size)
 
     def __call__(self, images: Tensor, seed: int) -> Tensor:
         """Augment (b, 3, s, s) uint8 in place; the same seed gives the same result in any process."""
