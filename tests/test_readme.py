@@ -1,0 +1,115 @@
+"""The README's examples, word for word: Python is run, commands are composed or called."""
+
+import re
+import shlex
+import subprocess
+import sys
+from itertools import product
+from pathlib import Path
+
+import pytest
+import timm
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+
+from images import write_image_folder
+from qtt import fetch
+from qtt.cli import config_directory
+from qtt.config_manager import ConfigManager
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+GUIDES = [README, (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")]
+
+FAST_CLOCK = """
+import qtt.clock, qtt.tuner
+class Fast(qtt.clock.WallClock):
+    def now(self):
+        return 100 * super().now()
+qtt.tuner.WallClock = Fast
+"""
+"""An hour of budget in 36 seconds, put before an example that itself stays as it is printed."""
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def commands(program: str) -> list[list[str]]:
+    """Arguments of every `python -m program` in the README."""
+    lines = [shlex.split(line, comments=True) for block in blocks("sh") for line in block.splitlines()]
+    return [words[3:] for words in lines if words[:3] == ["python", "-m", program]]
+
+
+def expanded(overrides: list[str]) -> list[list[str]]:
+    """The overrides of every run of a sweep."""
+    if "-m" not in overrides:
+        return [overrides]
+    kept = [override.split("=") for override in overrides if override != "-m"]
+    return [list(c) for c in product(*([f"{k}={v}" for v in vs.split(",")] for k, vs in kept))]
+
+
+RUNS = [run for command in commands("qtt.run") if "--help" not in command for run in expanded(command)]
+EXAMPLES = blocks("python")
+
+
+def run_script(code: str, folder: Path, timeout: float) -> "subprocess.CompletedProcess[str]":
+    (folder / "example.py").write_text(code)
+    done = subprocess.run(
+        [sys.executable, "example.py"], cwd=folder, capture_output=True, text=True, timeout=timeout
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_the_readme_has_what_the_tests_below_look_for() -> None:
+    assert len(EXAMPLES) == 2
+    assert len(RUNS) >= 11
+    assert len(commands("qtt.fetch")) == 1
+
+
+@pytest.mark.parametrize("overrides", RUNS, ids=" ".join)
+def test_commands_compose_hub_and_space(overrides: list[str]) -> None:
+    with initialize_config_dir(config_directory(), version_base="1.3"):
+        config = compose("run", overrides=overrides)
+    hub = instantiate(config.model_hub)
+    manager = ConfigManager(instantiate(config.search_space, models=list(hub.names)), hub)
+    optimizer = instantiate(config.optimizer)(config_manager=manager, seed=config.seed)
+    optimizer.setup(config.num_candidates)
+    assert len(optimizer.candidates) == config.num_candidates
+
+
+def test_fetch_command_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def download(card):  # type: ignore[no-untyped-def]
+        return timm.create_model(card.timm_name, num_classes=card.num_classes).state_dict()
+
+    monkeypatch.setattr(fetch, "_download", download)
+    monkeypatch.chdir(tmp_path)
+    for arguments in commands("qtt.fetch"):
+        assert fetch.main(arguments) == 0
+    assert len(list((tmp_path / "weights").glob("*.safetensors"))) == 2
+
+
+@pytest.mark.slow
+def test_the_paper_s_example_runs_for_its_whole_budget(tmp_path: Path) -> None:
+    write_image_folder(tmp_path / "path" / "to" / "dataset")
+    shown = run_script(FAST_CLOCK + EXAMPLES[0], tmp_path, timeout=300).stdout
+    assert "The budget of 3600 s is spent." in shown
+    assert "config_id" in shown, "the statistics are printed"
+
+
+def test_the_example_of_an_own_objective_runs(tmp_path: Path) -> None:
+    shown = run_script(EXAMPLES[1], tmp_path, timeout=120).stdout
+    assert "The budget of 20 epochs is spent." in shown
+    assert (tmp_path / "runs" / "own-objective" / "journal.jsonl").exists()
+
+
+@pytest.mark.parametrize("text", GUIDES, ids=["README", "CONTRIBUTING"])
+def test_links_and_make_targets_exist(text: str) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        assert target.startswith("https://") or (ROOT / target).exists(), target
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^\s*`?make ([a-z-]+)", text, re.MULTILINE))
+    assert targets
+    for target in targets:
+        assert f"\n{target}:" in makefile, f"make {target}"
