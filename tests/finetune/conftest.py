@@ -7,34 +7,8 @@ from typing import Any
 import pytest
 
 from images import CLASSES, write_image_folder
-from qtt.types import ModelCard, TaskInfo
-
-FAMILIES = (
-    "test_vit",
-    "test_resnet",
-    "test_convnext",
-    "test_efficientnet",
-    "test_byobnet",
-    "test_mambaout",
-    "test_vit_relpos",
-    "test_coatnet",
-)
-SIDE = 32
-
-
-def make_card(name: str) -> ModelCard:
-    """A card of a timm model at 32 pixels."""
-    kwargs: dict[str, Any] = {"img_size": SIDE} if "vit" in name or "coatnet" in name else {}
-    if name == "test_coatnet":
-        kwargs["img_size"] = 64
-    return ModelCard(
-        name=name,
-        timm_name=name,
-        family=name,
-        params=0.3,
-        input_size=kwargs.get("img_size", SIDE),
-        create_kwargs=tuple(kwargs.items()),
-    )
+from models import FAMILIES, make_card
+from qtt.types import TaskInfo
 
 
 @pytest.fixture(scope="session")
