@@ -1,5 +1,7 @@
 import json
 import struct
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -161,6 +163,14 @@ def test_tiny_hub_is_complete_and_at_hand() -> None:
         assert c.params < 1.3
         assert c.macs and c.input_size <= 96
         assert locate_weights(c) == SHIPPED_WEIGHTS / "tiny" / f"{c.name}.safetensors"
+
+
+def test_tiny_hub_needs_neither_torch_nor_timm() -> None:
+    code = (
+        "import sys; from qtt.model_hub import load_hub; load_hub('tiny'); "
+        "sys.exit(bool({'torch', 'timm'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_folder_makes_a_card_of_each_file(weights: Path) -> None:
