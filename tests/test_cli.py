@@ -61,7 +61,7 @@ def _targets(node: Any) -> list[str]:
         return []
     own = [
         node[key]
-        for key in ("_target_", "function", "describe", "evaluate")
+        for key in ("_target_", "function", "describe", "check", "evaluate")
         if isinstance(node.get(key), str)
     ]
     return own + [target for child in node.values() for target in _targets(child)]
@@ -117,6 +117,14 @@ def test_a_missing_dataset_is_asked_for_and_nothing_is_left_behind(tmp_path: Pat
     assert wrong.returncode == 1
     assert "There is no dataset folder" in wrong.stderr
     assert "Traceback" not in wrong.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_options_that_finetuning_lacks_are_refused_before_the_search(tmp_path: Path) -> None:
+    refused = _run("+experiment=quickstart", "search_space=full", cwd=tmp_path)
+    assert refused.returncode == 1
+    assert "not implemented yet" in refused.stderr
+    assert "'implemented'" in refused.stderr
     assert not list(tmp_path.iterdir())
 
 

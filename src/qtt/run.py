@@ -62,6 +62,9 @@ def search(config: DictConfig, directory: Path) -> Summary:
     )
     optimizer = instantiate(config.optimizer)(config_manager=manager, seed=config.seed)
     optimizer.setup(config.num_candidates, metafeatures)
+    task = _with_settings(task, config)
+    if config.objective.check is not None:
+        get_method(config.objective.check)(optimizer.candidates, task)
     write_text(directory / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
     tuner = QuickTuner(
         optimizer,
@@ -71,7 +74,7 @@ def search(config: DictConfig, directory: Path) -> Summary:
         isolation=config.isolation,
         disk_quota_gb=config.disk_quota_gb,
     )
-    return tuner.run(_with_settings(task, config), config.budget.seconds, config.budget.evaluations)
+    return tuner.run(task, config.budget.seconds, config.budget.evaluations)
 
 
 def evaluate(config: DictConfig, summary: Summary) -> dict[str, float]:

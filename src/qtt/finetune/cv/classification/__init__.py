@@ -9,15 +9,22 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from qtt.finetune.cv.classification.evaluate import evaluate_incumbent
     from qtt.finetune.cv.classification.metafeatures import extract_task_info_metafeat
-    from qtt.finetune.cv.classification.script import finetune_script
+    from qtt.finetune.cv.classification.script import check_candidates, finetune_script
     from qtt.finetune.cv.classification.settings import FinetuneSettings
 
-__all__ = ["FinetuneSettings", "evaluate_incumbent", "extract_task_info_metafeat", "finetune_script"]
+__all__ = [
+    "FinetuneSettings",
+    "check_candidates",
+    "evaluate_incumbent",
+    "extract_task_info_metafeat",
+    "finetune_script",
+]
 
 _HOMES = {
     "FinetuneSettings": "settings",
     "evaluate_incumbent": "evaluate",
     "extract_task_info_metafeat": "metafeatures",
+    "check_candidates": "script",
     "finetune_script": "script",
 }
 

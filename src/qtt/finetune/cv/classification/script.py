@@ -1,8 +1,11 @@
-"""The finetune script as users import it: free of torch until it is called."""
+"""The finetune script as users import it, and a check of what it will be asked; torch comes when called."""
 
 from collections.abc import Iterator
 
-from qtt.types import Result, TaskInfo, Trial
+from qtt.errors import ConfigError
+from qtt.finetune.cv.classification.recipe import Recipe
+from qtt.finetune.cv.classification.settings import FinetuneSettings
+from qtt.types import Candidates, Result, TaskInfo, Trial
 
 
 def finetune_script(trial: Trial, task_info: TaskInfo) -> Iterator[Result]:
@@ -13,3 +16,24 @@ def finetune_script(trial: Trial, task_info: TaskInfo) -> Iterator[Result]:
     from qtt.finetune.cv.classification.objective import finetune
 
     return finetune(trial, task_info)
+
+
+def check_candidates(candidates: Candidates, task_info: TaskInfo) -> None:
+    """See before the search whether the finetune script takes its settings and every candidate.
+
+    Raises:
+        ConfigError: it refuses some; the first is named with its reason.
+    """
+    FinetuneSettings.from_mapping(task_info.settings)
+    refused: dict[int, str] = {}
+    for config_id, config in enumerate(candidates.configs):
+        try:
+            Recipe.from_config(config)
+        except ConfigError as error:
+            refused[config_id] = str(error)
+    if refused:
+        config_id, reason = next(iter(refused.items()))
+        raise ConfigError(
+            f"{len(refused)} of {len(candidates)} pipelines cannot be finetuned, for instance #{config_id}: "
+            f"{reason} The search space 'implemented' holds only what can."
+        )
