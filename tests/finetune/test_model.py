@@ -106,7 +106,7 @@ class _Reference:
         return self.weight
 
     def _project(self, g: torch.Tensor, update: torch.Tensor) -> tuple[torch.Tensor, float]:
-        """AdamP (Heo et al. 2021): no radial part where weight and gradient are orthogonal (δ .1, ratio .01)."""
+        """AdamP (Heo et al. 2021): no radial part where the gradient has none (δ .1, ratio .01)."""
         for view in (lambda x: x, lambda x: x.reshape(1, -1)):
             w, gradient = view(self.weight), view(g)
             cosine = functional.cosine_similarity(gradient, w, dim=1).abs()

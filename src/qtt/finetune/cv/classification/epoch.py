@@ -24,6 +24,7 @@ _HINTS = (
     "does not have many workers",  # images come from memory: workers would cost more than they give
     "Trying to infer the `batch_size`",  # nothing is logged through Lightning
     "GPU available but not used",  # the settings asked for the CPU
+    "module\\(s\\) in eval mode at the start",  # frozen batch norms; `TrainMode` sets the others
     "`isinstance\\(treespec, LeafSpec\\)` is deprecated",  # Lightning against the newest torch
 )
 

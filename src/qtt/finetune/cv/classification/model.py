@@ -65,8 +65,8 @@ def build_network(recipe: Recipe, settings: FinetuneSettings, task: TaskInfo, co
 def build_optimizer(recipe: Recipe, network: nn.Module, on_cpu: bool = True) -> torch.optim.Optimizer:
     """The recipe's optimizer over the trainable parameters, as timm understands its name.
 
-    So `sgd` and `adamp` are Nesterov's variants, `momentum` is the heavy ball, `adam` decays weights through the
-    gradient and `adamw` apart from it.
+    So `sgd` and `adamp` are Nesterov's variants, `momentum` is the heavy ball, `adam` decays weights through
+    the gradient and `adamw` apart from it.
 
     Weight decay leaves out biases, norms, and what the model itself excludes. With layer decay d the group of
     a block that is k blocks from the head gets `lr_scale` = d ** k, which the schedule applies.
