@@ -1,0 +1,55 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from images import write_image_folder
+from models import build, make_card
+from qtt.data.image_folder import scan_image_folder
+from qtt.errors import ConfigError
+from qtt.files import write_json
+from qtt.finetune.cv.classification import evaluate_incumbent
+from qtt.finetune.cv.classification.cache import decode
+from qtt.types import TaskInfo
+
+
+def _run_folder(path: Path, task: TaskInfo, network: torch.nn.Module) -> Path:
+    """What QuickTuner leaves of an incumbent."""
+    facts = {"model": make_card("test_resnet").to_dict(), "class_names": list(task.class_names)}
+    write_json(path / "incumbent" / "incumbent.json", facts)
+    passing = ("models", "work_dir", "weights_dir", "best_score")
+    write_json(path / "task.json", {k: v for k, v in task.to_dict().items() if k not in passing})
+    save_file(network.state_dict(), path / "incumbent" / "weights.safetensors")
+    return path
+
+
+def test_accuracy_on_the_test_split(tmp_path: Path, make_task: Callable[..., TaskInfo]) -> None:
+    root = write_image_folder(tmp_path / "set", {"train": 2, "val": 1, "test": 30})
+    network = build("test_resnet").eval()
+    test = scan_image_folder(root).test
+    card = make_card("test_resnet")
+    with torch.no_grad():
+        pixels = np.stack([decode(path, 32, "bicubic") for path, _ in test]) / 255
+        inputs = (torch.tensor(pixels) - torch.tensor(card.mean)) / torch.tensor(card.std)
+        logits = network(inputs.permute(0, 3, 1, 2).float())
+        network.fc.bias -= logits.mean(0)  # else an untrained network says the same of every image
+        logits = logits - logits.mean(0)
+    hits = (logits.argmax(1).numpy() == [label for _, label in test]).mean()
+    assert 0 < hits < 1
+    folder = _run_folder(tmp_path / "run", make_task(path=root), network)
+    assert evaluate_incumbent(folder) == {"test accuracy": pytest.approx(hits, abs=1.01 / len(test))}
+
+
+def test_nothing_to_say_without_a_test_split(tmp_path: Path, make_task: Callable[..., TaskInfo]) -> None:
+    root = write_image_folder(tmp_path / "set", {"train": 2, "val": 1})
+    folder = _run_folder(tmp_path / "run", replace(make_task(), path=root), build("test_resnet"))
+    assert evaluate_incumbent(folder) == {}
+
+
+def test_a_folder_without_incumbent(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no weights of an incumbent \(incumbent/weights\.safetensors\)"):
+        evaluate_incumbent(tmp_path)
