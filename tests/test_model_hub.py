@@ -274,6 +274,10 @@ def test_measured_macs_equal_those_of_a_real_forward_pass() -> None:
     assert found.macs == counter.get_total_flops() / 2e9
 
 
+def test_models_with_parameters_as_inputs_are_measured() -> None:
+    assert measure(timm_card("cait_xxs24_224"))[1] == pytest.approx(2.53, rel=0.02)  # timm's published figure
+
+
 def test_measuring_leaves_the_global_generator_alone() -> None:
     import torch
 

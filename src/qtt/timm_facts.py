@@ -99,7 +99,7 @@ def measure(card: ModelCard) -> tuple[float, float | None]:
         counter = FlopCounterMode(display=False)
         try:
             with counter:
-                model.eval()(torch.empty(1, 3, card.input_size, card.input_size))
+                model.eval().requires_grad_(False)(torch.empty(1, 3, card.input_size, card.input_size))
         except RuntimeError:  # an operation without a meta kernel
             return params, None
     return params, counter.get_total_flops() / 2e9
