@@ -1,0 +1,44 @@
+from dataclasses import asdict
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import yaml
+
+from qtt.finetune.cv.classification import FinetuneSettings
+
+CONF = Path(__file__).parents[2] / "conf"
+
+
+def _read(name: str) -> dict[str, object]:
+    return yaml.safe_load((CONF / name).read_text())
+
+
+def test_settings_are_the_defaults() -> None:
+    assert _read("objective/finetune.yaml")["settings"] == asdict(FinetuneSettings())
+
+
+@pytest.mark.parametrize("key", ["function", "describe", "evaluate"])
+def test_functions_exist(key: str) -> None:
+    module, _, name = str(_read("objective/finetune.yaml")[key]).rpartition(".")
+    assert callable(getattr(import_module(module), name))
+
+
+@pytest.mark.parametrize("name", ["digits", "image_folder"])
+def test_datasets_are_functions_with_these_arguments(name: str) -> None:
+    from inspect import signature
+
+    conf = _read(f"dataset/{name}.yaml")
+    module, _, function = str(conf.pop("_target_")).rpartition(".")
+    assert set(signature(getattr(import_module(module), function)).parameters) == set(conf)
+
+
+@pytest.mark.parametrize(
+    "name", ["objective/finetune.yaml", "dataset/digits.yaml", "dataset/image_folder.yaml"]
+)
+def test_every_value_is_commented(name: str) -> None:
+    lines = (CONF / name).read_text().splitlines()
+    assert lines[0].startswith("#")
+    values = [line for line in lines if ":" in line and not line.startswith(("#", "_target_", "settings:"))]
+    assert values
+    assert all(" # " in line for line in values)
