@@ -94,11 +94,9 @@ def _with_settings(task: TaskInfo, config: DictConfig) -> TaskInfo:
 
 def _longer(arguments: list[str], config: DictConfig) -> str:
     """The command line with twice the budget, which continues this run."""
-    kept = [argument for argument in arguments if not argument.startswith("budget.")]
-    for name in ("seconds", "evaluations"):
-        value = config.budget[name]
-        kept += [f"budget.{name}={2 * value:g}"] if value is not None else []
-    return shlex.join(kept)
+    bounds = {name: value for name, value in config.budget.items() if value is not None}
+    kept = [a for a in arguments if not a.startswith(tuple(f"budget.{name}=" for name in bounds))]
+    return shlex.join([*kept, *(f"budget.{name}={2 * value:g}" for name, value in bounds.items())])
 
 
 if __name__ == "__main__":
