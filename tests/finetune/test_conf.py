@@ -8,6 +8,7 @@ import yaml
 from qtt.finetune.cv.classification import FinetuneSettings
 
 CONF = Path(__file__).parents[2] / "conf"
+DATASETS = ("digits", "image_folder")
 
 
 def _read(name: str) -> dict[str, object]:
@@ -24,7 +25,7 @@ def test_functions_exist(key: str) -> None:
     assert callable(getattr(import_module(module), name))
 
 
-@pytest.mark.parametrize("name", ["digits", "image_folder"])
+@pytest.mark.parametrize("name", DATASETS)
 def test_datasets_are_functions_with_these_arguments(name: str) -> None:
     from inspect import signature
 

@@ -303,6 +303,16 @@ def test_a_checkpoint_of_something_else_is_refused(make_task: MakeTask, change: 
     assert [result.fidelity for result in run(task, PLAIN, 2)] == [2]
 
 
+@pytest.mark.parametrize("length", [0, 100, 5000])
+def test_a_damaged_checkpoint_is_named(make_task: MakeTask, length: int) -> None:
+    task = make_task()
+    run(task, PLAIN, 1)
+    path = task.pipeline_dir(0) / "last.ckpt"
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(ConfigError, match=r"last\.ckpt cannot be read .* Remove it to train"):
+        run(task, PLAIN, 2)
+
+
 def test_where_it_runs_does_not_matter(make_task: MakeTask) -> None:
     task = make_task()
     run(task, PLAIN, 1)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -86,12 +87,16 @@ def load_checkpoint(path: Path, print_: str) -> tuple[Progress, dict[str, Any]] 
     """Progress and state of a checkpoint on the CPU; None where there is none.
 
     Raises:
-        ConfigError: it belongs to another config, dataset, seed or settings.
+        ConfigError: it is damaged, or belongs to another config, dataset, seed or settings.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         return None
+    except (RuntimeError, EOFError, OSError, UnpicklingError) as error:
+        raise ConfigError(
+            f"Checkpoint {path} cannot be read ({_first_line(error)}). Remove it to train this pipeline anew."
+        ) from error
     if content.get("format") != FORMAT or content.get("fingerprint") != print_:
         raise ConfigError(
             f"Checkpoint {path} was written for another pipeline, dataset, seed or setting than is asked for "
@@ -99,3 +104,7 @@ def load_checkpoint(path: Path, print_: str) -> tuple[Progress, dict[str, Any]] 
         )
     progress = content["progress"]
     return Progress(**{**progress, "records": tuple(progress["records"])}), content
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

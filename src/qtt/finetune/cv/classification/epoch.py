@@ -65,7 +65,7 @@ def run_epoch(
         plugins.append(MixedPrecision(precision, device, scaler))  # type: ignore[arg-type]
     with _quiet():
         trainer = lightning.Trainer(
-            accelerator="gpu" if device == "cuda" else "cpu",
+            accelerator=device,
             devices=1,
             max_epochs=1,
             plugins=plugins,
