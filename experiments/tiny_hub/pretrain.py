@@ -12,7 +12,7 @@ import json
 import logging
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,27 +31,34 @@ HELD_OUT = 2000
 CHECKPOINT_EVERY = 1000
 TASK_WEIGHTS = (1.0, 1.0, 0.5)
 SMOOTHING = 0.05
+TEACHER_WEIGHT = 3.0
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one architecture is pretrained; `samples` counts images seen, `half` means bfloat16 autocast."""
+    """How one architecture is pretrained.
+
+    `samples` counts images seen; `half` means bfloat16 autocast, `widen` the start of `widen_start`; a model
+    that is `taught` also estimates the features of the finished TEACHER, for a richer signal than labels.
+    """
 
     learning_rate: float
     samples: int
     half: bool = False
     widen: bool = False
+    taught: bool = False
     weight_decay: float = 0.05
     create_kwargs: dict[str, Any] = field(default_factory=dict)
 
 
+TEACHER = "test_resnet"
 RECIPES = {
-    "test_vit": Recipe(2e-3, 800_000, create_kwargs={"img_size": INPUT_SIDE}),
-    "test_convnext3": Recipe(1.5e-3, 500_000, half=True),
-    "test_resnet": Recipe(4e-3, 500_000, half=True),
-    "mobilenetv4_conv_small_035": Recipe(4e-3, 600_000),
-    "edgenext_xx_small": Recipe(4e-3, 350_000, half=True),
-    "test_byobnet": Recipe(4e-3, 700_000, half=True),
+    TEACHER: Recipe(4e-3, 130_000, half=True),
+    "test_byobnet": Recipe(4e-3, 130_000, half=True),
+    "mobilenetv4_conv_small_035": Recipe(3e-3, 200_000, taught=True),
+    "test_vit": Recipe(1.5e-3, 300_000, widen=True, taught=True, create_kwargs={"img_size": INPUT_SIDE}),
+    "test_convnext3": Recipe(2e-3, 200_000, half=True, widen=True, taught=True),
+    "edgenext_xx_small": Recipe(2e-3, 80_000, half=True, widen=True, taught=True),
 }
 
 
@@ -109,7 +116,7 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
 def widen_start(model: nn.Module) -> None:
     """Start weights at standard deviation fan_in^(-1/2) and layer scales at 1, in place.
 
-    The usual 0.02 and 1e-6 suit wide networks and long runs; at 64 channels they keep the blocks all but shut.
+    The usual 0.02 and 1e-6 suit wide networks and long runs; at 64 channels they keep blocks all but shut.
     """
     for module in model.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
@@ -119,10 +126,25 @@ def widen_start(model: nn.Module) -> None:
             parameter.fill_(1.0)
 
 
-def train(name: str, recipe: Recipe, data: imageset.ImageSet, seed: int, checkpoint: Path) -> nn.Module:
-    """The model after `recipe.samples` images, with one classifier for the three tasks side by side."""
+@torch.no_grad()
+def standardised_features(teacher: Any, images: Tensor) -> Tensor:
+    """The teacher's pooled features (B, F) of images (B, 3, 64, 64), standardised over the batch."""
+    with torch.autocast("cpu", torch.bfloat16):
+        features = teacher.forward_head(teacher.forward_features(images), pre_logits=True).float()
+    result: Tensor = (features - features.mean(0)) / (features.std(0) + 1e-3)
+    return result
+
+
+def train(
+    name: str, recipe: Recipe, data: imageset.ImageSet, seed: int, checkpoint: Path, teacher: Any | None
+) -> nn.Module:
+    """The model after `recipe.samples` images.
+
+    Its classifier has the logits of the three tasks side by side, then estimates of the teacher's features.
+    """
     torch.manual_seed(seed)
-    model = timm.create_model(name, num_classes=sum(data.class_counts), **recipe.create_kwargs)
+    outputs = [*data.class_counts, teacher.head_hidden_size if teacher is not None else 0]
+    model = timm.create_model(name, num_classes=sum(outputs), **recipe.create_kwargs)
     if recipe.widen:
         widen_start(model)
     model = model.to(memory_format=torch.channels_last)
@@ -136,17 +158,23 @@ def train(name: str, recipe: Recipe, data: imageset.ImageSet, seed: int, checkpo
         optimizer.load_state_dict(state["optimizer"])
         first = state["step"]
     model.train()
-    started, running = time.monotonic(), torch.zeros(3)
+    started, running = time.monotonic(), torch.zeros(3 if teacher is None else 4)
     for step in range(first, total):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
         for group in optimizer.param_groups:
             group["lr"] = one_cycle(step, total, recipe.learning_rate)
         chosen = torch.randint(count, (BATCH,), generator=generator)
+        x = augmented(images[chosen], generator)
         with torch.autocast("cpu", torch.bfloat16, enabled=recipe.half):
-            logits = model(augmented(images[chosen], generator))
+            logits, estimate = torch.split(model(x), [sum(data.class_counts), outputs[-1]], dim=1)
         losses = task_losses(logits, labels[chosen], data.class_counts)
+        loss = (losses * torch.tensor(TASK_WEIGHTS)).sum()
+        if teacher is not None:
+            distance = functional.mse_loss(estimate.float(), standardised_features(teacher, x))
+            loss = loss + TEACHER_WEIGHT * distance
+            losses = torch.cat([losses, distance[None]])
         optimizer.zero_grad()
-        torch.autograd.backward((losses * torch.tensor(TASK_WEIGHTS)).sum())
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(model.parameters(), 2.0)
         optimizer.step()
         running = 0.99 * running + 0.01 * losses.detach()
@@ -163,9 +191,11 @@ def accuracies(model: nn.Module, data: imageset.ImageSet) -> list[float]:
     """Top-1 accuracy on the held-out scenes for shape, texture and palette."""
     model.eval()
     images, labels = torch.from_numpy(data.images[-HELD_OUT:]), torch.from_numpy(data.labels[-HELD_OUT:])
-    logits = torch.cat([model(centred(part)) for part in torch.split(images, 250)])
+    outputs = torch.cat([model(centred(part)) for part in torch.split(images, 250)])
     hits = []
-    for k, part in enumerate(torch.split(logits, list(data.class_counts), dim=1)):
+    for k, part in enumerate(
+        torch.split(outputs[:, : sum(data.class_counts)], list(data.class_counts), dim=1)
+    ):
         shown = labels[:, k] >= 0
         hits.append(round((part.argmax(1) == labels[:, k])[shown].float().mean().item(), 4))
     return hits
@@ -188,7 +218,7 @@ def sidecar(
     name: str, recipe: Recipe, classes: int, path: Path, tops: list[float], seed: int
 ) -> dict[str, Any]:
     """What a user must know to load the file: preprocessing, arguments, size and origin."""
-    backbone = timm.create_model(name, num_classes=0, **recipe.create_kwargs).eval()
+    backbone: Any = timm.create_model(name, num_classes=0, **recipe.create_kwargs).eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         backbone(torch.zeros(1, 3, INPUT_SIDE, INPUT_SIDE))
     return {
@@ -213,25 +243,39 @@ def sidecar(
             "seed": seed,
             "samples": recipe.samples,
             "learning_rate": recipe.learning_rate,
+            "teacher": TEACHER if recipe.taught else None,
             "held_out_top1": dict(zip(("shape", "texture", "palette"), tops, strict=True)),
         },
     }
+
+
+def load_weights(name: str, recipe: Recipe, classes: int, folder: Path) -> nn.Module:
+    """A shipped model in evaluation mode; FileNotFoundError where `folder` does not hold it yet."""
+    path = folder / f"{name}.safetensors"
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path} is missing: the other models learn from {name}, so pretrain it first."
+        )
+    model: nn.Module = timm.create_model(name, num_classes=classes, **recipe.create_kwargs)
+    model.load_state_dict(
+        {key: value.to(model.state_dict()[key].dtype) for key, value in load_file(path).items()}
+    )
+    return model.eval().to(memory_format=torch.channels_last)
 
 
 def pretrain(name: str, recipe: Recipe, data: imageset.ImageSet, seed: int, cache: Path, out: Path) -> None:
     """Train one model and write `<name>.safetensors` and `<name>.json` into `out`."""
     started = time.monotonic()
     checkpoint = cache / f"{name}.{recipe.samples}.{seed}.pt"
-    model = train(name, recipe, data, seed, checkpoint)
     classes = data.class_counts[0]
+    teacher = load_weights(TEACHER, RECIPES[TEACHER], classes, out) if recipe.taught else None
+    model = train(name, recipe, data, seed, checkpoint, teacher)
     path = out / f"{name}.safetensors"
     save_file(shipped_state(model, classes), path)
     path.chmod(0o644)
     tops = accuracies(model, data)
     text = json.dumps(sidecar(name, recipe, classes, path, tops, seed), indent=1)
     path.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
-    check = timm.create_model(name, num_classes=classes, **recipe.create_kwargs)
-    check.load_state_dict({key: value.float() for key, value in load_file(path).items()})
     LOG.info("%s held-out top-1 %s after %.0f s", name, tops, time.monotonic() - started)
     checkpoint.unlink(missing_ok=True)
 
@@ -246,7 +290,7 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for weights and sidecars")
     parser.add_argument("--models", nargs="+", choices=sorted(RECIPES), default=list(RECIPES))
-    parser.add_argument("--images", type=int, default=40_000, help="scenes to draw, held-out ones included")
+    parser.add_argument("--images", type=int, default=24_000, help="scenes to draw, held-out ones included")
     parser.add_argument("--samples", type=int, help="images seen per model, instead of the recipe's number")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
@@ -260,13 +304,7 @@ def main() -> None:
     for name in arguments.models:
         recipe = RECIPES[name]
         if arguments.samples is not None:
-            recipe = Recipe(
-                recipe.learning_rate,
-                arguments.samples,
-                recipe.half,
-                recipe.weight_decay,
-                recipe.create_kwargs,
-            )
+            recipe = replace(recipe, samples=arguments.samples)
         pretrain(name, recipe, data, arguments.seed, arguments.cache, arguments.out)
 
 

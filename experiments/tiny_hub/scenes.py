@@ -20,9 +20,10 @@ Array = NDArray[np.floating[Any]]
 Labels = NDArray[np.int64]
 PALETTE_COLOURS = 4
 TEXTURE_ONLY, ON_PLAIN, ON_TEXTURE, ON_LEAVES = 0, 1, 2, 3
-KIND_SHARES = (0.2, 0.4, 0.25, 0.15)
+KIND_SHARES = (0.3, 0.3, 0.25, 0.15)
 LEAVES = 24
-GREY_SHARE = 0.25
+GREY_SHARE = 0.2
+PLATE_SHARE = 0.4
 
 
 @dataclass(frozen=True)
@@ -121,18 +122,29 @@ def draw(rng: np.random.Generator, world: World, batch: int, size: int) -> Scene
     image = _blend(rng, image, filling, opacity)
     image = _distract(rng, world, image, kind)
     image = _photograph(rng, image)
+    grey = rng.random(batch) < GREY_SHARE
+    image[grey] = image[grey].mean(-1, keepdims=True)
+    plates = rng.random(batch) < PLATE_SHARE
+    image[plates] = plate(rng, np.where((kind == TEXTURE_ONLY)[:, None, None], field, opacity)[plates])
+    bare = np.isin(kind, (ON_PLAIN, ON_LEAVES)) | (plates & (kind != TEXTURE_ONLY))
     labels = np.stack(
         [
             np.where(kind == TEXTURE_ONLY, -1, shape),
-            np.where((kind == TEXTURE_ONLY) | (kind == ON_TEXTURE), texture, -1),
-            palette,
+            np.where(bare, -1, texture),
+            np.where(grey | plates, -1, palette),
         ],
         1,
     )
-    grey = rng.random(batch) < GREY_SHARE
-    image[grey] = image[grey].mean(-1, keepdims=True)
-    labels[grey, 2] = -1
     return Scenes(np.round(image * 255).astype(np.uint8), labels)
+
+
+def plate(rng: np.random.Generator, field: Array) -> Array:
+    """Fields (B, S, S) alone, as clean grey prints, half of them inverted: (B, S, S, 3).
+
+    They are easy, and networks learn from them what to look for in the cluttered scenes.
+    """
+    inverted = rng.random((len(field), 1, 1)) < 0.5
+    return np.repeat(np.where(inverted, 1 - field, field)[..., None], 3, -1)
 
 
 def balanced_shapes(rng: np.random.Generator, world: World, batch: int) -> Labels:
