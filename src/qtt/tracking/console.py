@@ -1,5 +1,6 @@
 """The search on the console: one live line in a terminal, plain lines elsewhere, a table at the end."""
 
+import sys
 from typing import Any
 
 import pandas as pd
@@ -16,6 +17,8 @@ from qtt.tracking.base import SearchInfo, Summary
 from qtt.types import Candidates, Result, Status, Trial
 
 BEST_SHOWN = 10
+PLAIN_WIDTH = 140
+"""Columns of the table where there is no terminal that knows better."""
 
 
 class ConsoleTracker:
@@ -25,7 +28,7 @@ class ConsoleTracker:
     """
 
     def __init__(self, console: Console | None = None, quiet: bool = False) -> None:
-        self.console = console or Console(highlight=False)
+        self.console = console or Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
         self._quiet = quiet
         self._live: Live | None = None
 
@@ -105,7 +108,7 @@ def best_table(history: History, candidates: Candidates, count: int = BEST_SHOWN
     shown = [name for name in HEADLINE if name in frame]
     table = Table(title=f"Best {len(frame)} of {len(history.observed)} pipelines", title_justify="left")
     for name in ("id", "score", "at epoch", "trained", "seconds"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for name in ("model", *shown):
         table.add_column(name, overflow="fold")
     for row in frame.to_dict("records"):
