@@ -7,7 +7,7 @@ import pandas as pd
 from qtt.history import History
 from qtt.types import Candidates
 
-HEADLINE = ("opt", "lr", "batch_size", "pct_to_freeze", "layer_decay", "data_augmentation", "sched")
+HEADLINE = ("opt", "lr", "batch_size", "pct_to_freeze", "sched", "layer_decay", "data_augmentation")
 """Hyperparameters that say most about a pipeline, shown where there is room for a few."""
 
 

@@ -18,7 +18,10 @@ from qtt.types import Candidates, Result, Status, Trial
 
 BEST_SHOWN = 10
 PLAIN_WIDTH = 140
-"""Columns of the table where there is no terminal that knows better."""
+"""Width of the table where there is no terminal that knows better."""
+
+FIXED_WIDTH, COLUMN_WIDTH = 75, 14
+"""Width that the table needs at least, and for each hyperparameter."""
 
 
 class ConsoleTracker:
@@ -80,7 +83,7 @@ class ConsoleTracker:
         spent = f"{summary.history.evaluations} epochs, {summary.elapsed:.0f} s"
         self._say(Text(f"{summary.reason} ({spent})"))
         if summary.incumbent is not None:
-            self.console.print(best_table(summary.history, summary.candidates))
+            self.console.print(best_table(summary.history, summary.candidates, self.console.width))
 
     def _say(self, message: str | Text) -> None:
         self.console.print(message, soft_wrap=True)
@@ -102,15 +105,15 @@ class ConsoleTracker:
         return Group(bar, Text(" · ".join(parts), no_wrap=True, overflow="ellipsis"))
 
 
-def best_table(history: History, candidates: Candidates, count: int = BEST_SHOWN) -> Table:
-    """The best pipelines as a table for the console."""
-    frame = pipeline_table(history, candidates).head(count)
-    shown = [name for name in HEADLINE if name in frame]
+def best_table(history: History, candidates: Candidates, width: int) -> Table:
+    """The best pipelines as a table, with as many hyperparameters as `width` columns of text leave room for."""
+    frame = pipeline_table(history, candidates).head(BEST_SHOWN)
+    shown = [name for name in HEADLINE if name in frame][: max(0, (width - FIXED_WIDTH) // COLUMN_WIDTH)]
     table = Table(title=f"Best {len(frame)} of {len(history.observed)} pipelines", title_justify="left")
     for name in ("id", "score", "at epoch", "trained", "seconds"):
         table.add_column(name, justify="right", no_wrap=True)
     for name in ("model", *shown):
-        table.add_column(name, overflow="fold")
+        table.add_column(name, no_wrap=True)
     for row in frame.to_dict("records"):
         numbers = (f"{row['config_id']}", f"{row['score']:.4f}", f"{row['epoch']}", f"{row['epochs']}")
         rest = (_cell(row.get(name)) for name in ("model", *shown))
