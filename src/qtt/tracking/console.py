@@ -106,7 +106,7 @@ class ConsoleTracker:
 
 
 def best_table(history: History, candidates: Candidates, width: int) -> Table:
-    """The best pipelines as a table, with as many hyperparameters as `width` columns of text leave room for."""
+    """The best pipelines, with as many hyperparameters as `width` columns of text leave room for."""
     frame = pipeline_table(history, candidates).head(BEST_SHOWN)
     shown = [name for name in HEADLINE if name in frame][: max(0, (width - FIXED_WIDTH) // COLUMN_WIDTH)]
     table = Table(title=f"Best {len(frame)} of {len(history.observed)} pipelines", title_justify="left")
