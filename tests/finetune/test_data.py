@@ -77,6 +77,7 @@ def test_changed_classes_are_refused(make_task: Callable[..., TaskInfo]) -> None
         DataStore().folder(make_task(class_names=("a", "b")))
 
 
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")  # how torch starts its workers
 @pytest.mark.parametrize("augmentation", [None, "trivial_augment"])
 def test_batches_do_not_depend_on_the_number_of_workers(
     make_task: Callable[..., TaskInfo], augmentation: str | None

@@ -1,5 +1,6 @@
 import json
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -271,6 +272,65 @@ def test_killed_in_the_middle_of_a_step(make_task: MakeTask, tmp_path: Path) -> 
     assert not temporary.exists()
 
 
+class Killed(BaseException):
+    """The end of a process, at a chosen moment."""
+
+
+@pytest.mark.parametrize("moment", range(14))
+def test_killed_anywhere_while_writing(
+    make_task: MakeTask, monkeypatch: pytest.MonkeyPatch, moment: int
+) -> None:
+    """Stop before or after any call that touches the disk; the step, asked again, reports everything."""
+    expected = learned(run(make_task(work_dir=None), PLAIN, 2))
+    forget()
+    moments = iter(range(100))
+
+    def pass_moment() -> None:
+        if next(moments) == moment:
+            raise Killed
+
+    def watched(call: Callable[..., Any]) -> Callable[..., Any]:
+        def calling(*args: Any, **kwargs: Any) -> Any:
+            pass_moment()
+            done = call(*args, **kwargs)
+            pass_moment()
+            return done
+
+        return calling
+
+    task = make_task(best_score=-1.0)
+    seen = []
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", watched(os.fsync))
+        patch.setattr(torch, "save", watched(torch.save))
+        patch.setattr(Path, "replace", watched(Path.replace))
+        with pytest.raises(Killed):
+            for result in finetune_script(Trial(0, PLAIN, 2), task):
+                seen.append(result)  # noqa: PERF402 - what came before the end counts
+    assert learned(seen) == expected[: len(seen)]
+    forget()
+    assert learned(run(task, PLAIN, 2)) == expected
+    assert not list(task.pipeline_dir(0).glob(".*"))
+
+
+def test_a_full_disk_fails_the_trial_and_keeps_the_last_checkpoint(
+    make_task: MakeTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = make_task()
+    run(task, PLAIN, 1)
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            run(task, PLAIN, 2)
+    assert not list(task.pipeline_dir(0).glob(".*"))
+    assert len(checkpoint(task)["progress"]["records"]) == 1
+    assert learned(run(task, PLAIN, 2)) == learned(run(make_task(work_dir=None), PLAIN, 2)[1:])
+
+
 def test_an_evicted_checkpoint_starts_the_curve_again(make_task: MakeTask) -> None:
     task = make_task()
     first = run(task, PLAIN, 2)
@@ -316,11 +376,15 @@ def test_a_damaged_checkpoint_is_named(make_task: MakeTask, length: int) -> None
         run(task, PLAIN, 2)
 
 
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")  # how torch starts its workers
 def test_where_it_runs_does_not_matter(make_task: MakeTask) -> None:
     task = make_task()
     run(task, PLAIN, 1)
+    expected = run(make_task(work_dir=None), PLAIN, 3)
     moved = replace(task, settings=task.settings | {"cache_mb": 0})
-    assert learned(run(moved, PLAIN, 2)) == learned(run(make_task(work_dir=None), PLAIN, 2))[1:]
+    assert learned(run(moved, PLAIN, 2)) == learned(expected[1:2])
+    busier = replace(task, settings=task.settings | {"num_workers": 1})
+    assert learned(run(busier, PLAIN, 3)) == learned(expected[2:])
 
 
 def test_without_a_folder_nothing_is_written(make_task: MakeTask, tmp_path: Path) -> None:
@@ -358,6 +422,9 @@ def test_impossible_requests(make_task: MakeTask) -> None:
         run(make_task(), PLAIN, 51)
     with pytest.raises(ConfigError, match=r"sp_reg=0\.1 is not implemented yet"):
         run(make_task(), PLAIN | {"sp_reg": 0.1}, 1)
+    if not torch.cuda.is_available():
+        with pytest.raises(ConfigError, match="device=cuda, but torch finds no CUDA device"):
+            run(make_task(settings={"device": "cuda"}), PLAIN, 1)
     with pytest.raises(ConfigError, match="'imagesize'"):
         run(make_task(settings={"imagesize": 3}), PLAIN, 1)
 

@@ -76,11 +76,14 @@ def save_checkpoint(path: Path, print_: str, progress: Progress, state: Mapping[
     """Replace the checkpoint: at any moment the old one or the new one is there, whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
-        torch.save({"format": FORMAT, "fingerprint": print_, "progress": asdict(progress), **state}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as file:
+            torch.save({"format": FORMAT, "fingerprint": print_, "progress": asdict(progress), **state}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)  # where the disk is full, the half of it that was written
 
 
 def load_checkpoint(path: Path, print_: str) -> tuple[Progress, dict[str, Any]] | None:

@@ -16,6 +16,8 @@ from lightning.pytorch.plugins import MixedPrecision
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from qtt.errors import ConfigError
+
 log = logging.getLogger(__name__)
 
 Loader = DataLoader[tuple[Tensor, Tensor]]
@@ -30,10 +32,17 @@ _HINTS = (
 
 
 def choose_device(device: str) -> str:
-    """`cpu` or `cuda`, initialised so that it can be seeded."""
+    """`cpu` or `cuda`, initialised so that it can be seeded.
+
+    Raises:
+        ConfigError: the settings ask for CUDA where there is none.
+    """
+    available = torch.cuda.is_available()
     if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = "cuda" if available else "cpu"
     if device == "cuda":
+        if not available:
+            raise ConfigError("settings.device=cuda, but torch finds no CUDA device. Use auto or cpu.")
         torch.cuda.init()  # type: ignore[no-untyped-call]
     return device
 

@@ -136,8 +136,11 @@ class _Step:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.tmp")
         state = pipeline.learner.network.state_dict()
-        save_file({name: tensor.contiguous() for name, tensor in state.items()}, temporary)
-        temporary.replace(path)
+        try:
+            save_file({name: tensor.contiguous() for name, tensor in state.items()}, temporary)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def result(self, progress: Progress, epoch: int) -> Result:
         record = progress.records[epoch - 1]
