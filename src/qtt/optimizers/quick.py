@@ -12,7 +12,8 @@ class QuickTune(CandidateOptimizer):
     """Gray-box, cost-aware search over models and their hyperparameters (Quick-Tune, Algorithm 1).
 
     Until a first score is known, the pipeline with the cheapest predicted step is asked. From then on,
-    Eq. (1) decides among all live pipelines. A pending pipeline is no candidate, and adds nothing to what is known.
+    Eq. (1) decides among all live pipelines. A pending pipeline is no
+    candidate, and adds nothing to what is known.
     """
 
     def __init__(

@@ -114,7 +114,7 @@ def posterior(inputs: CostInputs, ids: NDArray[np.int64], means: Array, counts: 
         precision = np.diag(PRIOR_STD**-2) + shares.T @ weighted
         theta = PRIOR_MEAN + np.linalg.solve(precision, weighted.T @ target)
     residual = means - log_seconds(inputs.terms[ids], theta)
-    return log_seconds(inputs.terms, theta) + effects @ np.linalg.solve(noise, residual)
+    return np.asarray(log_seconds(inputs.terms, theta) + effects @ np.linalg.solve(noise, residual))
 
 
 def _shares(terms: Array, theta: Array) -> Array:

@@ -3,6 +3,7 @@
 Notation: n points, T = largest fidelity, d_p, d_m, d_t = encoded columns of pipeline, model and task.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +14,13 @@ from qtt.predictors.points import Points
 
 @dataclass(frozen=True)
 class Inputs:
-    """`Points` as float64 tensors: pipeline, model, task (n, d_·), budget (n,), curve and seen (n, T)."""
+    """`Points` as float64 tensors, with standardised scores.
+
+    pipeline (n, d_p), model (n, d_m), task (n, d_t): features. budget (n,): t/T.
+    curve, seen (n, T): known scores, 0 where unknown, and 1 where known.
+    last, gain, best (n,): the latest known score, its gain over the one before, the best one; 0 without any.
+    started (n,): 1 where any score is known.
+    """
 
     pipeline: Tensor
     model: Tensor
@@ -21,30 +28,57 @@ class Inputs:
     budget: Tensor
     curve: Tensor
     seen: Tensor
+    last: Tensor
+    gain: Tensor
+    best: Tensor
+    started: Tensor
 
     @classmethod
     def of(cls, points: Points, center: float, scale: float) -> "Inputs":
         """Tensors of points, with known scores standardised by `center` and `scale`."""
         seen = torch.as_tensor(points.seen)
+        curve = (torch.as_tensor(points.curve) - center) / scale * seen
+        started = (seen.sum(1) > 0).to(curve)
+        position = torch.arange(seen.shape[1]) * seen.to(torch.int64)
+        latest = position.max(1, keepdim=True).values
+        earlier = torch.where(position < latest, position, 0).max(1, keepdim=True).values
+        last = curve.gather(1, latest).squeeze(1)
+        best = torch.where(seen > 0, curve, -math.inf).max(1).values
         return cls(
             pipeline=torch.as_tensor(points.pipeline),
             model=torch.as_tensor(points.model),
             task=torch.as_tensor(points.task),
             budget=torch.as_tensor(points.budget),
-            curve=(torch.as_tensor(points.curve) - center) / scale * seen,
+            curve=curve,
             seen=seen,
+            last=last,
+            gain=(last - curve.gather(1, earlier).squeeze(1)) * (seen.sum(1) > 1),
+            best=torch.where(started > 0, best, 0.0),
+            started=started,
         )
 
 
-def mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
-    """Two layers."""
-    return nn.Sequential(nn.Linear(inputs, hidden), nn.GELU(), nn.Linear(hidden, outputs))
+class GatedEncoder(nn.Module):
+    """Every input times its own relevance, beside a small network of all of them; (n, inputs + outputs).
+
+    The direct way makes similar pipelines similar from the first observation on; the network adds
+    interactions as observations come.
+    """
+
+    def __init__(self, inputs: int, outputs: int, relevance: float, hidden: int = 32) -> None:
+        super().__init__()
+        self.log_relevance = nn.Parameter(torch.full((inputs,), math.log(relevance)))
+        self.network = nn.Sequential(nn.Linear(inputs, hidden), nn.GELU(), nn.Linear(hidden, outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features of inputs x (n, inputs)."""
+        return torch.cat([x * self.log_relevance.exp(), self.network(x)], dim=1)
 
 
 class CurveEncoder(nn.Module):
     """Two convolutions over known scores and their mask, averaged over the known epochs; (n, outputs)."""
 
-    def __init__(self, hidden: int = 8, outputs: int = 16) -> None:
+    def __init__(self, hidden: int = 8, outputs: int = 4) -> None:
         super().__init__()
         self.first = nn.Conv1d(2, hidden, kernel_size=3, padding=1)
         self.second = nn.Conv1d(hidden, outputs, kernel_size=3, padding=1)
@@ -58,23 +92,21 @@ class CurveEncoder(nn.Module):
 
 
 class PointEncoder(nn.Module):
-    """Encoders of pipeline, model, curve and task, and a head over them and the budget; (n, outputs)."""
+    """Two sets of features of a point: of its pipeline, model and task, and of its place on the curve."""
 
-    def __init__(self, pipeline: int, model: int, task: int, hidden: int = 32, outputs: int = 32) -> None:
+    def __init__(self, pipeline: int, model: int, task: int) -> None:
         super().__init__()
-        self.pipeline = mlp(pipeline, hidden, 16)
-        self.model = mlp(model, hidden, 8)
-        self.task = mlp(task, 8, 4)
+        self.pipeline = GatedEncoder(pipeline, 8, relevance=0.22)
+        self.model = GatedEncoder(model, 4, relevance=0.5)
+        self.task = nn.Linear(task, 2)
         self.curve = CurveEncoder()
-        self.head = mlp(16 + 8 + 4 + 16 + 1, hidden, outputs)
+        self.log_scale = nn.Parameter(torch.tensor([0.0, 0.0, -0.7, 0.0, -0.7]))
 
-    def forward(self, x: Inputs) -> Tensor:
-        """Features of the points."""
-        parts = [
-            self.pipeline(x.pipeline),
-            self.model(x.model),
-            self.task(x.task),
-            self.curve(x.curve, x.seen),
-        ]
-        encoded: Tensor = self.head(torch.cat([*parts, x.budget.unsqueeze(1)], dim=1))
-        return encoded
+    def static(self, x: Inputs) -> Tensor:
+        """Pipeline, model and task; (n, d)."""
+        return torch.cat([self.pipeline(x.pipeline), self.model(x.model), self.task(x.task)], dim=1)
+
+    def progress(self, x: Inputs) -> Tensor:
+        """Log budget, and what the known part of the curve looks like; (n, d)."""
+        figures = torch.stack([x.budget.log(), 1.0 - x.started, x.last, x.gain, x.best - x.last], dim=1)
+        return torch.cat([figures * self.log_scale.exp(), self.curve(x.curve, x.seen)], dim=1)

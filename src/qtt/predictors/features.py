@@ -119,6 +119,11 @@ class FeatureSpec:
         """Number of encoded columns of a group."""
         return sum(column.group == group for column in self.columns)
 
+    def index(self, group: Group, source: str, kind: Kind) -> int | None:
+        """Position of a column within its group, None where there is none."""
+        members = [column for column in self.columns if column.group == group]
+        return next((i for i, c in enumerate(members) if c.source == source and c.kind == kind), None)
+
     def encode(self, candidates: Candidates, metafeatures: MetaFeatures | None) -> Features:
         """Encode all candidates of a search; without meta-features the task's columns are 0.
 

@@ -1,6 +1,14 @@
 """Scores of pipelines at epochs yet to come: a deep-kernel Gaussian process (Quick-Tune, section 4).
 
-Notation: n observed points, m queried points.
+Notation: n observed points, m queried points; t the epoch of a point, s(x) what its encoder sees of pipeline,
+model and task, p(x) what it sees of budget and curve. Scores are standardised. The prior of a score is
+
+  mean   the latest known score; for a pipeline without one, c + v·(features of its model)
+  cov    a(x) a(x′) (w₁ k([s, p], [s′, p′]) + w₂ k(p, p′)) + noise(x) [x = x′],   k Matérn-5/2
+
+with amplitude a and noise that fall with t as powers. The second kernel is what all pipelines share: how
+curves go at all. Deviations from the paper, which has a constant mean and one scaled kernel, are what keeps a
+cold start honest: after one observation it expects curves to go on as they do, not to return to a mean.
 """
 
 import copy
@@ -25,87 +33,156 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated", category=FutureWarning)
     import gpytorch
 
-INITIAL_NOISE = 0.01
-"""Variance of the observation noise before training, for standardised scores."""
-
 MIN_SCALE = 1e-3
 """Smallest standard deviation that scores are divided by."""
 
+JITTERS = (1e-8, 1e-6, 1e-4)
+"""Added to the diagonal, in turn, until the covariance has a Cholesky factor."""
+
 
 class DeepKernel(nn.Module):
-    """Constant mean, scaled Matérn-5/2 kernel on encoded points, Gaussian noise."""
+    """Prior, marginal likelihood and posterior; see the module.
 
-    def __init__(self, encoder: PointEncoder) -> None:
+    Args:
+        encoder: of the points.
+        accuracy: column of the model's features that holds its ImageNet accuracy, None where there is none;
+            models that are better there are expected to be better here.
+    """
+
+    def __init__(self, encoder: PointEncoder, models: int, accuracy: int | None = None) -> None:
         super().__init__()
         self.encoder = encoder
-        self.mean = gpytorch.means.ConstantMean()
-        self.kernel = gpytorch.kernels.ScaleKernel(gpytorch.kernels.MaternKernel(nu=2.5))
-        self.log_noise = nn.Parameter(torch.tensor(math.log(INITIAL_NOISE)))
-        self.kernel.outputscale = 1.0
-        self.kernel.base_kernel.lengthscale = 1.0
+        self.constant = nn.Parameter(torch.zeros(()))
+        self.model_weights = nn.Parameter(torch.zeros(models))
+        if accuracy is not None:
+            self.model_weights.data[accuracy] = 0.3
+        self.individual = gpytorch.kernels.ScaleKernel(gpytorch.kernels.MaternKernel(nu=2.5))
+        self.shared = gpytorch.kernels.ScaleKernel(gpytorch.kernels.MaternKernel(nu=2.5))
+        for kernel, share in ((self.individual, 0.73), (self.shared, 0.27)):
+            kernel.outputscale = share
+            kernel.base_kernel.lengthscale = 1.0
+        # log standard deviations: of first scores, of later ones at t = 1, and how fast the latter fall
+        self.amplitude = nn.Parameter(torch.tensor([0.0, -0.15, -0.5]))
+        self.noise = nn.Parameter(torch.tensor([-1.5, -2.0, -0.7]))
         self.double()
 
-    def covariance(self, x: Tensor) -> Tensor:
-        """Prior covariance of noisy scores at encoded points; (n, n)."""
-        noise = self.log_noise.exp() + 1e-6
-        dense: Tensor = self.kernel(x).to_dense()
-        return dense + noise * torch.eye(len(x), dtype=x.dtype)
+    def mean(self, x: Inputs) -> Tensor:
+        """Prior mean, (n,)."""
+        fresh = self.constant + x.model @ self.model_weights
+        mean: Tensor = torch.where(x.started > 0, x.last, fresh)
+        return mean
+
+    def covariance(self, x: Inputs, other: Inputs) -> Tensor:
+        """Prior covariance of noise-free scores; (n, m)."""
+        static, progress = self.encoder.static(x), self.encoder.progress(x)
+        if other is x:
+            other_static, other_progress = static, progress
+        else:
+            other_static, other_progress = self.encoder.static(other), self.encoder.progress(other)
+        everything = torch.cat([static, progress], dim=1)
+        other_everything = torch.cat([other_static, other_progress], dim=1)
+        dense: Tensor = self.individual(everything, other_everything).to_dense()
+        dense = dense + self.shared(progress, other_progress).to_dense()
+        return self._power(self.amplitude, x).unsqueeze(1) * self._power(self.amplitude, other) * dense
+
+    def variance(self, x: Inputs) -> Tensor:
+        """Prior variance of observed scores, noise included; (n,)."""
+        signal: Tensor = self.individual.outputscale + self.shared.outputscale
+        return signal * self._power(self.amplitude, x).square() + self._power(self.noise, x).square()
+
+    def factor(self, x: Inputs) -> Tensor:
+        """Lower Cholesky factor of the covariance of observed scores; (n, n)."""
+        covariance = self.covariance(x, x) + torch.diag(self._power(self.noise, x).square())
+        lower: Tensor
+        for jitter in JITTERS:
+            lower, info = torch.linalg.cholesky_ex(covariance + jitter * torch.eye(len(covariance)))
+            if not info:
+                return lower
+        raise PredictionError(
+            f"The covariance of {len(covariance)} observed scores is not positive definite; "
+            "please report this with the run's journal."
+        )
 
     def loss(self, x: Inputs, y: Tensor) -> Tensor:
-        """Exact negative log marginal likelihood of standardised scores y (n,), per observation."""
-        encoded = self.encoder(x)
-        factor = torch.linalg.cholesky(self.covariance(encoded))
-        residual = (y - self.mean(encoded)).unsqueeze(1)
-        white = torch.linalg.solve_triangular(factor, residual, upper=False)
-        loss: Tensor = (0.5 * white.square().sum() + factor.diagonal().log().sum()) / len(y)
+        """Exact negative log marginal likelihood of scores y (n,), per observation, without constants."""
+        lower = self.factor(x)
+        white = torch.linalg.solve_triangular(lower, (y - self.mean(x)).unsqueeze(1), upper=False)
+        loss: Tensor = (0.5 * white.square().sum() + lower.diagonal().log().sum()) / len(y)
         return loss
 
     def posterior(self, x: Inputs, y: Tensor, query: Inputs) -> tuple[Tensor, Tensor]:
-        """Mean and variance of noisy scores at the queries, given scores y (n,) at x; both (m,)."""
-        encoded, queried = self.encoder(x), self.encoder(query)
-        factor = torch.linalg.cholesky(self.covariance(encoded))
-        white = torch.linalg.solve_triangular(factor, (y - self.mean(encoded)).unsqueeze(1), upper=False)
-        cross = torch.linalg.solve_triangular(factor, self.kernel(encoded, queried).to_dense(), upper=False)
-        mean = self.mean(queried) + (cross * white).sum(0)
-        prior = self.kernel(queried, diag=True) + self.log_noise.exp()
-        return mean, (prior - cross.square().sum(0)).clamp_min(1e-8)
+        """Mean and variance of observed scores at the queries, given scores y (n,) at x; both (m,)."""
+        lower = self.factor(x)
+        white = torch.linalg.solve_triangular(lower, (y - self.mean(x)).unsqueeze(1), upper=False)
+        cross = torch.linalg.solve_triangular(lower, self.covariance(x, query), upper=False)
+        variance = self.variance(query) - cross.square().sum(0)
+        floor = self._power(self.noise, query).square()
+        return self.mean(query) + (cross * white).sum(0), torch.maximum(variance, floor)
+
+    def _power(self, log_std: Tensor, x: Inputs) -> Tensor:
+        """Standard deviations e^l₀ for first scores and e^(l₁ + l₂ log t) for later ones; (n,)."""
+        epochs = x.budget.log() + math.log(x.seen.shape[1])
+        return torch.where(x.started > 0, log_std[1] + log_std[2] * epochs, log_std[0]).exp()
 
 
 class DeepKernelGP:
-    """A cold start: random initial weights, finetuned on this search's observations alone."""
+    """A cold start: random initial weights, finetuned a little on this search's observations alone.
 
-    def __init__(self, steps: int = 10, learning_rate: float = 1e-2, max_observations: int = 300) -> None:
+    After new observations, finetuning starts from the initial weights again, so that predictions are a
+    function of the observations. Few steps: with a handful of observations, more would overfit.
+    """
+
+    def __init__(
+        self,
+        steps: int = 3,
+        learning_rate: float = 0.1,
+        network_learning_rate: float = 0.01,
+        max_observations: int = 256,
+    ) -> None:
+        """Create a predictor; nothing is drawn before `setup`.
+
+        Args:
+            steps: of Adam, each on all observations.
+            learning_rate: of relevances, scales and the prior's mean.
+            network_learning_rate: of the encoders' weights.
+            max_observations: how many epochs to condition on; see `PointBuilder.observed`.
+        """
         self.steps = steps
         self.learning_rate = learning_rate
+        self.network_learning_rate = network_learning_rate
         self.max_observations = max_observations
-        self._points: PointBuilder | None = None
+        self._builder: PointBuilder | None = None
 
     def setup(self, task: SearchTask) -> None:
         """Start a new search: encode its candidates, draw initial weights."""
-        used = task.candidates.configs
-        conditional = [name for name in task.options if any(name not in config for config in used)]
+        configs = task.candidates.configs
+        conditional = [name for name in task.options if any(name not in config for config in configs)]
         spec = FeatureSpec.from_options(task.options, task.candidates.models, conditional)
         features = spec.encode(task.candidates, task.metafeatures)
-        self._points = PointBuilder(features, task.max_fidelity, task.epochs_per_step)
+        self._builder = PointBuilder(features, task.max_fidelity, task.epochs_per_step)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(task.seed)
             encoder = PointEncoder(*(spec.width(group) for group in ("pipeline", "model", "task")))
-            self._initial = DeepKernel(encoder)
+        self._initial = DeepKernel(encoder, spec.width("model"), spec.index("model", "top1", "number"))
         self._model = self._initial
+        self._history = History()
+        self._support(History())
 
     def condition(self, history: History) -> None:
-        """Finetune the initial weights on all observations."""
-        points = self._built()
+        """Finetune the initial weights on the observations."""
         self._history = history
-        if not history.observed:
-            return
-        observed, scores = points.observed(history)
-        self._center = float(scores.mean())
-        self._scale = max(float(scores.std()), MIN_SCALE)
-        self._x = Inputs.of(observed, self._center, self._scale)
-        self._y = torch.as_tensor((scores - self._center) / self._scale)
+        self._support(history)
         self._model = copy.deepcopy(self._initial)
-        optimizer = torch.optim.Adam(self._model.parameters(), lr=self.learning_rate)
+        if not len(self._y):
+            return
+        networks = [p for p in self._model.parameters() if p.dim() > 1]
+        others = [p for p in self._model.parameters() if p.dim() <= 1]
+        optimizer = torch.optim.Adam(
+            [
+                {"params": networks, "lr": self.network_learning_rate},
+                {"params": others, "lr": self.learning_rate},
+            ]
+        )
         for _ in range(self.steps):
             optimizer.zero_grad()
             torch.autograd.backward(self._model.loss(self._x, self._y))
@@ -114,14 +191,21 @@ class DeepKernelGP:
     @torch.no_grad()
     def predict(self, config_ids: Sequence[int], fidelities: Sequence[int]) -> Prediction:
         """Mean and standard deviation of the scores, (m,)."""
-        query = Inputs.of(
-            self._built().queries(self._history, config_ids, fidelities), self._center, self._scale
+        points = self._points().queries(self._history, config_ids, fidelities)
+        mean, variance = self._model.posterior(self._x, self._y, Inputs.of(points, self._center, self._scale))
+        return Prediction(
+            np.asarray(mean * self._scale + self._center), np.asarray(variance.sqrt() * self._scale)
         )
-        mean, variance = self._model.posterior(self._x, self._y, query)
-        center, scale = self._center, self._scale
-        return Prediction(np.asarray(mean * scale + center), np.asarray(variance.sqrt() * scale))
 
-    def _built(self) -> PointBuilder:
-        if self._points is None:
+    def _support(self, history: History) -> None:
+        """The observations to condition on."""
+        observed, scores = self._points().observed(history, self.max_observations)
+        self._center = float(scores.mean()) if len(scores) else 0.0
+        self._scale = max(float(scores.std()), MIN_SCALE) if len(scores) else 1.0
+        self._x = Inputs.of(observed, self._center, self._scale)
+        self._y = torch.as_tensor((scores - self._center) / self._scale)
+
+    def _points(self) -> PointBuilder:
+        if self._builder is None:
             raise PredictionError("The predictor has no task yet; call setup(task) first.")
-        return self._points
+        return self._builder

@@ -20,12 +20,11 @@ Array = NDArray[np.float64]
 class Points:
     """Inputs of a performance predictor.
 
-    config_ids (n,): the pipelines; pipeline (n, dp), model (n, dm), task (n, dt): their features.
+    pipeline (n, dp), model (n, dm), task (n, dt): features.
     budget (n,): t/T in (0, 1].
     curve (n, T): known scores, 0 where unknown; seen (n, T): 1 where known, else 0.
     """
 
-    config_ids: NDArray[np.int64]
     pipeline: Array
     model: Array
     task: Array
@@ -45,44 +44,60 @@ class PointBuilder:
     max_fidelity: int = 50
     epochs_per_step: int = 1
 
-    def observed(self, history: History) -> tuple[Points, Array]:
-        """Every epoch seen so far, in the order of pipelines' first results, with its score (n,)."""
-        ids, epochs, scores, starts = [], [], [], []
-        for config_id in history.observed:
-            for seen in history.curve(config_id):
-                ids.append(config_id)
-                epochs.append(seen.fidelity)
-                starts.append((seen.fidelity - 1) // self.epochs_per_step * self.epochs_per_step)
-                scores.append(seen.score)
-        return self._points(history, ids, epochs, starts), np.array(scores, dtype=np.float64)
+    def observed(self, history: History, limit: int | None = None) -> tuple[Points, Array]:
+        """Epochs seen so far, pipeline by pipeline, with their scores (n,).
+
+        Args:
+            history: of the search.
+            limit: at most so many; the first and the latest epoch of every curve come first, then later
+                epochs before earlier ones.
+        """
+        seen = [(i, observation) for i in history.observed for observation in history.curve(i)]
+        if limit is not None and len(seen) > limit:
+            ranks = [rank for i in history.observed for rank in _ranks(len(history.curve(i)))]
+            kept = sorted(range(len(seen)), key=lambda k: (ranks[k], k))[:limit]
+            seen = [seen[k] for k in sorted(kept)]
+        ids = [config_id for config_id, _ in seen]
+        epochs = np.array([observation.fidelity for _, observation in seen], dtype=np.int64)
+        starts = (epochs - 1) // self.epochs_per_step * self.epochs_per_step
+        scores = np.array([observation.score for _, observation in seen], dtype=np.float64)
+        return self._points(history, ids, epochs, starts), scores
 
     def queries(self, history: History, config_ids: Sequence[int], epochs: Sequence[int]) -> Points:
         """Pipelines at epochs yet to come, with all that is known of their curves."""
-        starts = [history.fidelity(config_id) for config_id in config_ids]
-        return self._points(history, list(config_ids), list(epochs), starts)
+        starts = np.array([history.fidelity(config_id) for config_id in config_ids], dtype=np.int64)
+        return self._points(history, config_ids, np.array(epochs, dtype=np.int64), starts)
 
-    def _points(self, history: History, ids: list[int], epochs: list[int], starts: list[int]) -> Points:
-        curve = np.zeros((len(ids), self.max_fidelity))
-        seen = np.zeros((len(ids), self.max_fidelity))
-        rows = {config_id: self._curve(history, config_id) for config_id in set(ids)}
-        for i, (config_id, start) in enumerate(zip(ids, starts, strict=True)):
-            scores, known = rows[config_id]
-            curve[i, :start] = scores[:start]
-            seen[i, :start] = known[:start]
-        index = np.array(ids, dtype=np.int64)
+    def _points(
+        self,
+        history: History,
+        config_ids: Sequence[int],
+        epochs: NDArray[np.int64],
+        starts: NDArray[np.int64],
+    ) -> Points:
+        ids = np.array(config_ids, dtype=np.int64)
+        curves, known = self._curves(history)
+        before = np.arange(self.max_fidelity) < starts[:, None]
         return Points(
-            config_ids=index,
-            pipeline=self.features.pipeline[index],
-            model=self.features.model[index],
+            pipeline=self.features.pipeline[ids],
+            model=self.features.model[ids],
             task=np.tile(self.features.task, (len(ids), 1)),
-            budget=np.array(epochs, dtype=np.float64) / self.max_fidelity,
-            curve=curve,
-            seen=seen,
+            budget=epochs / self.max_fidelity,
+            curve=curves[ids] * before,
+            seen=known[ids] * before,
         )
 
-    def _curve(self, history: History, config_id: int) -> tuple[Array, Array]:
-        scores, known = np.zeros(self.max_fidelity), np.zeros(self.max_fidelity)
-        for observation in history.curve(config_id):
-            scores[observation.fidelity - 1] = observation.score
-            known[observation.fidelity - 1] = 1.0
-        return scores, known
+    def _curves(self, history: History) -> tuple[Array, Array]:
+        """Scores of all candidates, 0 where unknown, and whether they are known; both (candidates, T)."""
+        curves = np.zeros((len(self.features.pipeline), self.max_fidelity))
+        known = np.zeros_like(curves)
+        for config_id in history.observed:
+            for observation in history.curve(config_id):
+                curves[config_id, observation.fidelity - 1] = observation.score
+                known[config_id, observation.fidelity - 1] = 1.0
+        return curves, known
+
+
+def _ranks(length: int) -> list[int]:
+    """How dispensable each epoch of a curve is: not at all for the first, more the older for the others."""
+    return [0, *range(length - 2, -1, -1)][:length]
