@@ -23,6 +23,7 @@ from qtt.finetune.cv.classification.data import DataStore, TrainOrder
 from qtt.finetune.cv.classification.epoch import run_epoch
 from qtt.finetune.cv.classification.model import build_network
 from qtt.finetune.cv.classification.module import TrainingDiverged
+from qtt.finetune.cv.classification.pipeline import WarmPipelines
 from qtt.finetune.cv.classification.recipe import Recipe
 from qtt.finetune.cv.classification.settings import FinetuneSettings
 from qtt.types import Result, TaskInfo, Trial
@@ -136,6 +137,20 @@ def test_pipelines_that_take_turns_do_not_disturb_each_other(make_task: MakeTask
             found[config_id] += learned(run(together, RICH, fidelity, config_id=config_id))
     assert found == expected
     assert len({str(results) for results in expected}) == 6  # ids differ, so do their draws
+
+
+@pytest.mark.parametrize(("count", "megabytes", "kept"), [(2, 100, [1, 2]), (4, 0, [2]), (4, 100, [0, 1, 2])])
+def test_few_pipelines_stay_in_memory(
+    make_task: MakeTask, monkeypatch: pytest.MonkeyPatch, count: int, megabytes: int, kept: list[int]
+) -> None:
+    monkeypatch.setattr(objective, "_warm", WarmPipelines(count, megabytes * 2**20))
+    task = make_task()
+    for config_id in range(3):
+        run(task, PLAIN, 1, config_id=config_id)
+    held = [pipeline for pipeline, _ in objective._warm._held.values()]
+    assert [pipeline.config_id for pipeline in held] == kept
+    parameters = sum(p.nbytes for p in held[-1].learner.network.parameters())
+    assert 3 * parameters < held[-1].nbytes < 3.2 * parameters  # weights and two moments of AdamW
 
 
 def test_learns_and_reports(make_task: MakeTask) -> None:

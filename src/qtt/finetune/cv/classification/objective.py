@@ -27,7 +27,7 @@ from qtt.finetune.cv.classification.settings import FinetuneSettings
 from qtt.types import Result, TaskInfo, Trial
 
 _data = DataStore()
-_warm = WarmPipelines(limit=4)
+_warm = WarmPipelines(limit=4, limit_bytes=2 * 2**30)
 
 
 def finetune(trial: Trial, task_info: TaskInfo) -> Iterator[Result]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from qtt.finetune.cv.classification.callbacks import LearningRates, TrainMode
 from qtt.finetune.cv.classification.checkpoint import EpochRecord, Progress
@@ -98,6 +99,13 @@ class Pipeline:
         """Count an epoch as done."""
         self.progress = replace(self.progress, records=(*self.progress.records, record))
 
+    @property
+    def nbytes(self) -> int:
+        """Memory of network and optimizer."""
+        states = self.learner.optimizer.state.values()
+        held = [value for state in states for value in state.values() if isinstance(value, Tensor)]
+        return sum(tensor.nbytes for tensor in (*self.learner.network.state_dict().values(), *held))
+
     def state(self) -> dict[str, Any]:
         """All that changes while training, for `restore`."""
         scaler = self.learner.scaler
@@ -129,10 +137,13 @@ class WarmPipelines:
     """The pipelines used last, in memory; each is given out once, and comes back when its epoch is done.
 
     So a pipeline whose epoch failed half-way is never seen again.
+
+    limit, limit_bytes: how many are held, and how much memory they may take; the latest is held in any case.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, limit_bytes: int) -> None:
         self._limit = limit
+        self._limit_bytes = limit_bytes
         self._held: OrderedDict[str, tuple[Pipeline, Stamp | None]] = OrderedDict()
 
     def take(self, key: str, stamp: Stamp | None) -> Pipeline | None:
@@ -143,5 +154,8 @@ class WarmPipelines:
     def put(self, key: str, stamp: Stamp | None, pipeline: Pipeline) -> None:
         """Hold a pipeline whose checkpoint is on disk, and let go of the one unused longest."""
         self._held[key] = pipeline, stamp
-        while len(self._held) > self._limit:
+        while len(self._held) > 1 and (len(self._held) > self._limit or self._bytes() > self._limit_bytes):
             self._held.popitem(last=False)
+
+    def _bytes(self) -> int:
+        return sum(pipeline.nbytes for pipeline, _ in self._held.values())
