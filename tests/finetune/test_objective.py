@@ -284,6 +284,10 @@ def test_killed_in_the_middle_of_a_step(make_task: MakeTask, tmp_path: Path) -> 
     temporary = task.pipeline_dir(0) / ".last.ckpt.tmp"
     temporary.write_bytes(b"half a checkpoint")
     assert learned(run(task, RICH, 4)) == learned(expected[1:])  # epoch 2 again, from the checkpoint
+    best = -1.0
+    for result in expected:  # only what beat everything before it is kept for the tuner
+        assert task.weights_file(0, result.fidelity).exists() == (result.score > best)
+        best = max(best, result.score) if result.fidelity > 1 else -1.0
     assert not temporary.exists()
 
 

@@ -52,8 +52,10 @@ def finetune(trial: Trial, task_info: TaskInfo) -> Iterator[Result]:
         pipeline = step.pipeline()
         if not reached:
             for epoch in pipeline.progress.to_replay(trial.fidelity):
+                replayed = step.result(pipeline.progress, epoch)
+                best = replayed.score if best is None else max(best, replayed.score)
                 reached = epoch
-                yield step.result(pipeline.progress, epoch)
+                yield replayed
         if pipeline.progress.epoch >= trial.fidelity:
             step.hold(pipeline)
             return
