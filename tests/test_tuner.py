@@ -14,6 +14,7 @@ import pytest
 
 import objectives
 from qtt.errors import ConfigError
+from qtt.files import write_json
 from qtt.optimizers.random import EpochwiseRandomOptimizer
 from qtt.tracking.base import Summary
 from qtt.tuner import QuickTuner
@@ -63,6 +64,18 @@ def test_a_time_budget_is_kept_in_the_middle_of_a_step(tmp_path: Path, isolation
     assert [result.fidelity for result in finished] == [1, 2]
     assert cut_off.status is Status.TIMEOUT
     assert "2 s is spent" in summary.reason
+
+
+def test_what_a_cut_off_step_finished_is_journaled_once(tmp_path: Path) -> None:
+    hanging = TaskInfo(path=Path("digits"), settings={"hang": True})
+    first = _tuner(tmp_path, objectives.reporting_all, n=2, epochs=4, step=2).run(hanging, time_budget=0.5)
+    assert [result.status for result in first.history] == [Status.SUCCESS, Status.TIMEOUT]
+    write_json(tmp_path / "task.json", json.loads((tmp_path / "task.json").read_text()) | {"settings": {}})
+    goes_on = TaskInfo(path=Path("digits"))
+    second = _tuner(tmp_path, objectives.reporting_all, n=2, epochs=4, step=2).run(goes_on, time_budget=60)
+    finished = [(r.config_id, r.fidelity) for r in second.history if r.succeeded]
+    assert sorted(finished) == list(itertools.product((0, 1), (1, 2, 3, 4)))
+    assert second.history.evaluations == 8
 
 
 def test_everything_trained_ends_the_search_and_says_so(tmp_path: Path) -> None:

@@ -171,6 +171,8 @@ class _Search:
         return reason
 
     def _record(self, result: Result) -> None:
+        if result.succeeded and result.fidelity <= self._history.fidelity(result.config_id):
+            return  # a step that was cut short is asked again and may report what it finished before
         elapsed = self._elapsed()
         self._folder.journal.append(result, elapsed)  # durable before anyone learns from it
         self._history.add(result)
