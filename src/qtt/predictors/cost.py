@@ -28,18 +28,20 @@ from qtt.types import Config, ModelCard
 
 Array = NDArray[np.float64]
 
-PRIOR_MEAN = np.log([1e-2, 3e-2, 1e-3])
-"""θ before anything was observed: 10 ms per giga multiply-add, 30 ms per step, 1 ms per image."""
+PRIOR_MEAN = np.log([5e-3, 3e-2, 1e-3])
+"""θ before anything was observed: 5 ms per giga multiply-add, 30 ms per step, 1 ms per image."""
 
-PRIOR_STD = np.array([2.0, 1.0, 1.5])
-"""Wide enough for a workstation's GPU and for a laptop's CPU."""
+PRIOR_COVARIANCE = 1.0 + np.diag([1.0, 1.0, 1.0])
+"""Its covariance: a machine may be fast or slow in all three, from a laptop's CPU to a workstation's GPU."""
 
 MODEL_STD = 0.4
 PIPELINE_STD = 0.3
 EPOCH_STD = 0.05
 """Spread of u, of v, and of one pipeline's epochs around their own mean, in log seconds."""
 
-GAUSS_NEWTON_STEPS = 8
+GAUSS_NEWTON_STEPS = 24
+DAMPING = 0.5
+"""Full steps may oscillate where observations contradict the prior."""
 
 
 @dataclass(frozen=True)
@@ -106,15 +108,16 @@ def posterior(inputs: CostInputs, ids: NDArray[np.int64], means: Array, counts: 
     effects = MODEL_STD**2 * same_model
     effects = effects + PIPELINE_STD**2 * (np.arange(len(inputs.model))[:, None] == ids)
     noise = effects[ids] + np.diag(EPOCH_STD**2 / counts)
+    weights = np.linalg.inv(noise)
     theta = PRIOR_MEAN
     for _ in range(GAUSS_NEWTON_STEPS):
         shares = _shares(inputs.terms[ids], theta)
-        weighted = np.linalg.solve(noise, shares)
         target = means - log_seconds(inputs.terms[ids], theta) + shares @ (theta - PRIOR_MEAN)
-        precision = np.diag(PRIOR_STD**-2) + shares.T @ weighted
-        theta = PRIOR_MEAN + np.linalg.solve(precision, weighted.T @ target)
+        precision = np.linalg.inv(PRIOR_COVARIANCE) + shares.T @ weights @ shares
+        newton = PRIOR_MEAN + np.linalg.solve(precision, shares.T @ weights @ target)
+        theta = theta + DAMPING * (newton - theta)
     residual = means - log_seconds(inputs.terms[ids], theta)
-    return np.asarray(log_seconds(inputs.terms, theta) + effects @ np.linalg.solve(noise, residual))
+    return np.asarray(log_seconds(inputs.terms, theta) + effects @ weights @ residual)
 
 
 def _shares(terms: Array, theta: Array) -> Array:

@@ -33,8 +33,9 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated", category=FutureWarning)
     import gpytorch
 
-MIN_SCALE = 1e-3
-"""Smallest standard deviation that scores are divided by."""
+PRIOR_SCALE = 0.2
+PRIOR_COUNT = 2.0
+"""Spread of accuracies that is expected before any was seen, and how many observations this counts as."""
 
 JITTERS = (1e-8, 1e-6, 1e-4)
 """Added to the diagonal, in turn, until the covariance has a Cholesky factor."""
@@ -63,8 +64,13 @@ class DeepKernel(nn.Module):
             kernel.base_kernel.lengthscale = 1.0
         # log standard deviations: of first scores, of later ones at t = 1, and how fast the latter fall
         self.amplitude = nn.Parameter(torch.tensor([0.0, -0.15, -0.5]))
-        self.noise = nn.Parameter(torch.tensor([-1.5, -2.0, -0.7]))
+        self.noise = nn.Parameter(torch.tensor([-0.5, -2.0, -0.7]))
         self.double()
+
+    def scalars(self) -> list[nn.Parameter]:
+        """The few parameters that set scales, as opposed to weights and relevances of single inputs."""
+        kernels = [self.individual.raw_outputscale, self.shared.raw_outputscale]
+        return [self.constant, self.amplitude, self.noise, self.encoder.log_scale, *kernels]
 
     def mean(self, x: Inputs) -> Tensor:
         """Prior mean, (n,)."""
@@ -143,8 +149,8 @@ class DeepKernelGP:
 
         Args:
             steps: of Adam, each on all observations.
-            learning_rate: of relevances, scales and the prior's mean.
-            network_learning_rate: of the encoders' weights.
+            learning_rate: of `DeepKernel.scalars`.
+            network_learning_rate: of all other parameters, which are many and overfit soon.
             max_observations: how many epochs to condition on; see `PointBuilder.observed`.
         """
         self.steps = steps
@@ -175,12 +181,13 @@ class DeepKernelGP:
         self._model = copy.deepcopy(self._initial)
         if not len(self._y):
             return
-        networks = [p for p in self._model.parameters() if p.dim() > 1]
-        others = [p for p in self._model.parameters() if p.dim() <= 1]
+        scalars = self._model.scalars()
+        fast = {id(parameter) for parameter in scalars}
+        others = [parameter for parameter in self._model.parameters() if id(parameter) not in fast]
         optimizer = torch.optim.Adam(
             [
-                {"params": networks, "lr": self.network_learning_rate},
-                {"params": others, "lr": self.learning_rate},
+                {"params": scalars, "lr": self.learning_rate},
+                {"params": others, "lr": self.network_learning_rate},
             ]
         )
         for _ in range(self.steps):
@@ -200,8 +207,9 @@ class DeepKernelGP:
     def _support(self, history: History) -> None:
         """The observations to condition on."""
         observed, scores = self._points().observed(history, self.max_observations)
+        squares = float(((scores - scores.mean()) ** 2).sum()) if len(scores) else 0.0
         self._center = float(scores.mean()) if len(scores) else 0.0
-        self._scale = max(float(scores.std()), MIN_SCALE) if len(scores) else 1.0
+        self._scale = math.sqrt((squares + PRIOR_COUNT * PRIOR_SCALE**2) / (len(scores) + PRIOR_COUNT))
         self._x = Inputs.of(observed, self._center, self._scale)
         self._y = torch.as_tensor((scores - self._center) / self._scale)
 
