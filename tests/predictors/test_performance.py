@@ -8,7 +8,7 @@ from qtt.predictors.base import SearchTask
 from qtt.predictors.encoders import Inputs
 from qtt.predictors.performance import DeepKernelGP, gpytorch
 from qtt.testing import METAFEATURES, SyntheticCurves, SyntheticSpace
-from qtt.types import Result, Trial
+from qtt.types import Candidates, Result, Trial
 
 SPACE = SyntheticSpace()
 TASK = SearchTask(SPACE.sample(40, 0), METAFEATURES, SPACE.options)
@@ -139,7 +139,7 @@ def test_odd_scores_give_usable_predictions(scores):
 
 def test_repeated_pipelines_have_a_usable_covariance():
     config = TASK.candidates.configs[0]
-    twins = SearchTask(type(TASK.candidates)((config,) * 30, SPACE.cards), METAFEATURES, SPACE.options)
+    twins = SearchTask(Candidates((config,) * 30, SPACE.cards), METAFEATURES, SPACE.options)
     history = History(Result(i, 1, 0.5, 1.0) for i in range(29))
     assert fitted(history, twins).predict([29], [1]).mean[0] == pytest.approx(0.5, abs=1e-3)
 
@@ -160,3 +160,10 @@ def test_without_observations_the_prior_speaks_and_without_a_task_nothing_does()
     assert (predicted.std > 0).all()
     top1 = [TASK.candidates.card(i).top1 for i in (0, 1)]
     assert np.argsort(top1).tolist() == np.argsort(predicted.mean).tolist() or top1[0] == top1[1]
+
+
+@pytest.mark.parametrize("config", [{"model": "small"}, {"lr": 0.1}])
+def test_spaces_with_a_single_pipeline_work(config):
+    task = SearchTask(Candidates((config,), SPACE.cards[:1]))
+    predictor = fitted(History([Result(0, 1, 0.5, 1.0)]), task)
+    assert predictor.predict([0], [2]).mean[0] == pytest.approx(0.5, abs=0.1)

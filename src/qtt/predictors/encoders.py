@@ -58,6 +58,11 @@ class Inputs:
         )
 
 
+def mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+    """Two layers."""
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.GELU(), nn.Linear(hidden, outputs))
+
+
 class GatedEncoder(nn.Module):
     """Every input times its own relevance, beside a small network of all of them; (n, inputs + outputs).
 
@@ -68,11 +73,12 @@ class GatedEncoder(nn.Module):
     def __init__(self, inputs: int, outputs: int, relevance: float, hidden: int = 32) -> None:
         super().__init__()
         self.log_relevance = nn.Parameter(torch.full((inputs,), math.log(relevance)))
-        self.network = nn.Sequential(nn.Linear(inputs, hidden), nn.GELU(), nn.Linear(hidden, outputs))
+        self.network = mlp(inputs, hidden, outputs) if inputs else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Features of inputs x (n, inputs)."""
-        return torch.cat([x * self.log_relevance.exp(), self.network(x)], dim=1)
+        """Features of inputs x (n, inputs); none where there are no inputs."""
+        direct = x * self.log_relevance.exp()
+        return direct if self.network is None else torch.cat([direct, self.network(x)], dim=1)
 
 
 class CurveEncoder(nn.Module):

@@ -25,6 +25,7 @@ from qtt.history import History
 from qtt.predictors.base import SearchTask
 from qtt.predictors.encoders import Inputs, PointEncoder
 from qtt.predictors.features import FeatureSpec
+from qtt.predictors.finetuning import adam
 from qtt.predictors.points import PointBuilder
 from qtt.types import Prediction
 
@@ -181,19 +182,10 @@ class DeepKernelGP:
         self._model = copy.deepcopy(self._initial)
         if not len(self._y):
             return
-        scalars = self._model.scalars()
-        fast = {id(parameter) for parameter in scalars}
-        others = [parameter for parameter in self._model.parameters() if id(parameter) not in fast]
-        optimizer = torch.optim.Adam(
-            [
-                {"params": scalars, "lr": self.learning_rate},
-                {"params": others, "lr": self.network_learning_rate},
-            ]
-        )
-        for _ in range(self.steps):
-            optimizer.zero_grad()
-            torch.autograd.backward(self._model.loss(self._x, self._y))
-            optimizer.step()
+        fast = {id(parameter) for parameter in self._model.scalars()}
+        parameters = list(self._model.parameters())
+        rates = [self.learning_rate if id(p) in fast else self.network_learning_rate for p in parameters]
+        adam(lambda: self._model.loss(self._x, self._y), parameters, rates, self.steps)
 
     @torch.no_grad()
     def predict(self, config_ids: Sequence[int], fidelities: Sequence[int]) -> Prediction:
