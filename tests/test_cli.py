@@ -101,9 +101,8 @@ def test_run_folders_are_named_after_what_changes_the_search() -> None:
     assert name("seed=1") == "runs/quickstart/seed=1"
     assert name("runs_dir=elsewhere", "seed=1") == "elsewhere/quickstart/seed=1"
     assert name("run_dir=here", "seed=1") == "here"
-    assert name("dataset=image_folder", "dataset.path=/data/my images").endswith(
-        "dataset.path=-data-my-images"
-    )
+    spaced = name("dataset=image_folder", "dataset.path=/data/my images")
+    assert spaced == "runs/quickstart/dataset.path=-data-my-images,dataset=image_folder"
 
 
 def test_a_missing_dataset_is_asked_for_and_nothing_is_left_behind(tmp_path: Path) -> None:
