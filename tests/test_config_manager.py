@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from qtt.config_manager import ConfigManager
 from qtt.errors import ConfigError
+from qtt.hyperparameters import CONDITIONS
 from qtt.model_hub import ModelHub
-from qtt.search_space import CONDITIONS, VARIANTS, build_space
+from qtt.search_space import VARIANTS, build_space
 from qtt.types import ModelCard
 
 HUB = ModelHub(

@@ -7,8 +7,9 @@ from ConfigSpace import ConfigurationSpace
 
 from qtt.config_manager import ConfigManager
 from qtt.errors import ConfigError
+from qtt.hyperparameters import CONDITIONS
 from qtt.model_hub import ModelHub
-from qtt.search_space import CONDITIONS, FULL, VARIANTS, build_space, match_option
+from qtt.search_space import FULL, VARIANTS, build_space, match_option
 from qtt.types import ModelCard
 
 HUB = ModelHub("h", tuple(ModelCard(name, name, "f", 1.0, 64) for name in ("a", "b")))

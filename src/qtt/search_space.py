@@ -15,6 +15,7 @@ from ConfigSpace import (
 )
 
 from qtt.errors import ConfigError, unknown
+from qtt.hyperparameters import CONDITIONS, NOT_YET
 from qtt.model_hub import ModelHub
 
 Options = Mapping[str, tuple[Any, ...]]
@@ -59,20 +60,6 @@ FULL: Options = {
 }
 """Every hyperparameter but `model`, whose options are the hub's."""
 
-CONDITIONS: Mapping[str, tuple[str, tuple[Any, ...]]] = {
-    "auto_augment": ("data_augmentation", ("auto_augment",)),
-    "ra_num_ops": ("data_augmentation", ("random_augment",)),
-    "ra_magnitude": ("data_augmentation", ("random_augment",)),
-    "opt_betas": ("opt", ("adam", "adamw", "adamp")),
-    "momentum": ("opt", ("momentum",)),
-    "decay_rate": ("sched", ("step", "multistep")),
-    "decay_epochs": ("sched", ("step", "multistep")),
-    "patience_epochs": ("sched", ("plateau",)),
-}
-"""child: (parent, options of the parent that make the child active)"""
-
-PENDING = ("stoch_norm", "sp_reg", "delta_reg", "bss_reg", "cotuning_reg")
-
 _TOOL_PAPER = (
     *("pct_to_freeze", "layer_decay", "linear_probing", "stoch_norm"),
     *("mixup", "mixup_prob", "cutmix", "drop", "data_augmentation", "auto_augment"),
@@ -103,7 +90,7 @@ _QUICKSTART: Options = {
 
 VARIANTS: Mapping[str, Options] = {
     "full": FULL,
-    "implemented": {name: options for name, options in FULL.items() if name not in PENDING},
+    "implemented": {name: options for name, options in FULL.items() if name not in NOT_YET},
     "tool_paper": {name: FULL[name] for name in _TOOL_PAPER},
     "quickstart": _QUICKSTART,
 }

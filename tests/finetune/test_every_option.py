@@ -9,7 +9,8 @@ import torch
 from models import make_card
 from qtt.config_manager import ConfigManager
 from qtt.finetune.cv.classification import finetune_script
-from qtt.finetune.cv.classification.recipe import NOT_YET, Recipe
+from qtt.finetune.cv.classification.recipe import Recipe
+from qtt.hyperparameters import NOT_YET
 from qtt.model_hub import ModelHub
 from qtt.search_space import build_space
 from qtt.types import TaskInfo, Trial

@@ -1,8 +1,9 @@
 import pytest
 
 from qtt.errors import ConfigError
-from qtt.finetune.cv.classification.recipe import ACTIVE_WHEN, NOT_YET, Recipe
+from qtt.finetune.cv.classification.recipe import Recipe
 from qtt.finetune.cv.classification.settings import FinetuneSettings
+from qtt.hyperparameters import CONDITIONS, NOT_YET
 
 FULL = {
     "model": "m",
@@ -103,7 +104,7 @@ def test_refuses_impossible_values(name: str, value: object) -> None:
         Recipe.from_config({"model": "m", name: value})
 
 
-@pytest.mark.parametrize("name", ACTIVE_WHEN)
+@pytest.mark.parametrize("name", CONDITIONS)
 def test_refuses_values_that_nothing_would_read(name: str) -> None:
     values = {"auto_augment": "v0", "opt_betas": (0.9, 0.999), "momentum": 0.9, "decay_rate": 0.1}
     config = {"model": "m", "opt": "sgd", "sched": None, name: values.get(name, 2)}

@@ -6,26 +6,12 @@ from dataclasses import dataclass, fields
 from typing import Any, Self
 
 from qtt.errors import ConfigError, unknown
-
-NOT_YET = ("stoch_norm", "sp_reg", "delta_reg", "bss_reg", "cotuning_reg")
-"""Strategies of the search space that a later version implements; refused unless they are off."""
+from qtt.hyperparameters import CONDITIONS, NOT_YET
 
 OPTIMIZERS = ("sgd", "momentum", "adam", "adamw", "adamp")
 SCHEDULES = (None, "cosine", "step", "multistep", "plateau")
 AUGMENTATIONS = (None, "trivial_augment", "random_augment", "auto_augment")
 POLICIES = (None, "v0", "original")
-
-ACTIVE_WHEN = {
-    "auto_augment": ("data_augmentation", ("auto_augment",)),
-    "ra_num_ops": ("data_augmentation", ("random_augment",)),
-    "ra_magnitude": ("data_augmentation", ("random_augment",)),
-    "opt_betas": ("opt", ("adam", "adamw", "adamp")),
-    "momentum": ("opt", ("momentum",)),
-    "decay_rate": ("sched", ("step", "multistep")),
-    "decay_epochs": ("sched", ("step", "multistep")),
-    "patience_epochs": ("sched", ("plateau",)),
-}
-"""Hyperparameters that only act with certain values of another one; elsewhere they must be absent."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +89,7 @@ class Recipe:
                 raise ConfigError(f"{name}={value!r} is impossible: {hint}.")
 
     def _check_active(self, config: Mapping[str, Any]) -> None:
-        for name, (parent, values) in ACTIVE_WHEN.items():
+        for name, (parent, values) in CONDITIONS.items():
             if config.get(name) is not None and getattr(self, parent) not in values:
                 raise ConfigError(
                     f"{name}={config[name]!r} has no effect with {parent}={getattr(self, parent)!r} "
