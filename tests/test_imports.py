@@ -17,7 +17,7 @@ ENTRY_POINTS = {"cli", "run", "metatrain", "collect", "benchmark"}
 LAYERS = [
     {"errors"},
     {"types"},
-    {"files", "clock", "history", "data", "timm_facts"},
+    {"files", "clock", "hyperparameters", "history", "data", "timm_facts"},
     {"weight_files", "journal", "statistics"},
     {"model_hub"},
     {"weights", "search_space"},

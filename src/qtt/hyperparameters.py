@@ -16,4 +16,4 @@ CONDITIONS: Mapping[str, tuple[str, tuple[Any, ...]]] = {
 """child: (parent, options of the parent that make the child active); elsewhere the child is absent."""
 
 NOT_YET = ("stoch_norm", "sp_reg", "delta_reg", "bss_reg", "cotuning_reg")
-"""Strategies of the papers' space that a later version implements; refused by finetuning unless they are off."""
+"""Strategies of the papers' space that finetuning refuses, unless they are off, until it implements them."""
