@@ -195,7 +195,7 @@ def append_run(path: Path, run: Run) -> None:
     names = [item.name for item in fields(Run)]
     new = not path.exists()
     with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
+        writer = csv.writer(file, lineterminator="\n")
         if new:
             writer.writerow(names)
         writer.writerow([getattr(run, name) for name in names])

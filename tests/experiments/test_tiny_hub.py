@@ -160,6 +160,61 @@ def test_chunks_on_disk_equal_those_drawn_again(load, tmp_path, monkeypatch):
     assert np.array_equal(imageset.draw_chunk(world, 1, 2).images, first.images[16:])
 
 
+def test_losses_leave_out_unlabelled_images(load):
+    pretrain = load("pretrain")
+    logits = torch.randn(6, 5 + 4 + 3, generator=torch.Generator().manual_seed(0))
+    labels = torch.tensor([[0, -1, 2], [4, 3, -1], [-1, 0, 1], [2, -1, -1], [-1, -1, 0], [1, 1, 1]])
+    found = pretrain.task_losses(logits, labels, (5, 4, 3))
+    for k, (first, count) in enumerate(((0, 5), (5, 4), (9, 3))):
+        shown = labels[:, k] >= 0
+        log_p = logits[shown, first : first + count].double().log_softmax(1)
+        target = torch.full((int(shown.sum()), count), pretrain.SMOOTHING / count, dtype=torch.float64)
+        target[torch.arange(len(target)), labels[shown, k]] += 1 - pretrain.SMOOTHING
+        assert found[k].item() == pytest.approx(-(target * log_p).sum(1).mean().item(), rel=1e-5)
+
+
+def test_an_interrupted_pretraining_ends_where_an_uninterrupted_one_does(load, tmp_path, monkeypatch):
+    pretrain, imageset, scenes = load("pretrain"), load("imageset"), load("scenes")
+    monkeypatch.setattr(pretrain, "HELD_OUT", 8)
+    monkeypatch.setattr(pretrain, "CHECKPOINT_EVERY", 2)
+    world = small_world(scenes)
+    drawn = scenes.draw(np.random.default_rng(0), world, 40, 72)
+    data = imageset.ImageSet(drawn.images, drawn.labels, world.class_counts)
+    recipe = pretrain.Recipe(1e-3, 4 * pretrain.BATCH, widen=True, create_kwargs={"img_size": 64})
+    whole = pretrain.train("test_vit", recipe, data, 0, tmp_path / "whole.pt", None)
+    stop = monkeypatch.context()
+    with stop as patch, pytest.raises(KeyboardInterrupt):
+        original = torch.save
+
+        def save_and_stop(*args):
+            original(*args)
+            raise KeyboardInterrupt
+
+        patch.setattr(torch, "save", save_and_stop)
+        pretrain.train("test_vit", recipe, data, 0, tmp_path / "cut.pt", None)
+    resumed = pretrain.train("test_vit", recipe, data, 0, tmp_path / "cut.pt", None)
+    for one, other in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True):
+        assert torch.equal(one, other)
+    shipped = pretrain.shipped_state(whole, world.num_shapes)
+    assert shipped["head.weight"].shape == (12, 64)
+    assert torch.allclose(shipped["head.weight"].float(), whole.head.weight[:12], atol=1e-3)
+
+
+def test_the_benefit_table_takes_the_rate_that_validates_best_on_the_first_seed(load):
+    benefit = load("benefit")
+    runs = [
+        benefit.Run("m", "dtd", start, rate, seed, val, test, 1.0)
+        for start, rate, seed, val, test in (
+            ("scratch", 0.001, 0, 0.5, 0.1),
+            ("scratch", 0.004, 0, 0.6, 0.2),
+            ("scratch", 0.004, 1, 0.1, 0.4),
+            ("pretrained", 0.001, 0, 0.9, 0.8),
+            ("pretrained", 0.004, 0, 0.8, 0.9),
+        )
+    ]
+    assert benefit.table(runs).splitlines()[-1] == "| m | 0.300 ± 0.141 | 0.800 |"
+
+
 def test_the_hub_is_small_and_of_several_families():
     assert len(SIDECARS) >= 5
     assert sum(path.stat().st_size for path in WEIGHTS.iterdir()) <= 8_000_000
