@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,14 @@ from hydra.utils import get_method, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from qtt.cli import check_overrides, config_directory, run_directory
+from qtt.finetune.cv.classification import FinetuneSettings
 
 CONF = Path(config_directory())
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 GROUPS = [
     f"{path.parent.name}={path.stem}"
     for path in sorted(CONF.glob("*/*.yaml"))
-    if path.parent.name not in ("experiment", "predictor")
+    if path.parent.name not in ("experiment", "predictor", "trainer")
 ]
 
 
@@ -54,6 +56,14 @@ def test_every_option_names_things_that_exist(choice: str) -> None:
     config = _compose(choice)
     for target in _targets(OmegaConf.to_container(config[choice.split("=")[0]])):
         assert callable(get_method(target) if target.rsplit(".", 1)[1].islower() else _class(target))
+
+
+@pytest.mark.parametrize("trainer", sorted(path.stem for path in (CONF / "trainer").glob("*.yaml")))
+def test_objective_and_trainer_together_set_every_setting(trainer: str) -> None:
+    settings = OmegaConf.to_container(_compose(f"trainer={trainer}").objective.settings)
+    assert isinstance(settings, dict)
+    FinetuneSettings.from_mapping({str(name): value for name, value in settings.items()})
+    assert set(settings) == {field.name for field in fields(FinetuneSettings)}
 
 
 def _targets(node: Any) -> list[str]:
