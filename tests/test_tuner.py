@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 
 import objectives
-from qtt.errors import ConfigError
+from qtt.errors import ConfigError, PredictionError
 from qtt.files import write_json
 from qtt.optimizers.random import EpochwiseRandomOptimizer
 from qtt.tracking.base import Summary
+from qtt.tracking.csv import CsvTracker
 from qtt.tuner import QuickTuner
-from qtt.types import Candidates, Objective, Status, TaskInfo
+from qtt.types import Candidates, Objective, Status, TaskInfo, Trial
 
 TASK = TaskInfo(path=Path("digits"), class_names=("a", "b"))
 
@@ -172,6 +173,28 @@ def test_an_interrupt_keeps_everything(tmp_path: Path) -> None:
     assert _journal(tmp_path)[-1]["status"] == "timeout"
     goes_on = _tuner(tmp_path, interrupted).run(TASK, evaluations=6)
     assert goes_on.history.evaluations == 6
+
+
+def test_an_error_of_ours_is_raised_and_leaves_a_summary(tmp_path: Path) -> None:
+    class Broken(EpochwiseRandomOptimizer):
+        def ask(self) -> Trial | None:
+            if self.history.evaluations == 3:
+                raise PredictionError("no idea")
+            return super().ask()
+
+    class Listener(CsvTracker):
+        reason = ""
+
+        def finish(self, summary: Summary) -> None:
+            Listener.reason = summary.reason
+
+    optimizer = Broken(max_fidelity=5)
+    optimizer.setup(Candidates(({"lr": 0.1},)))
+    tuner = QuickTuner(optimizer, objectives.good, tmp_path, trackers=[Listener()])
+    with pytest.raises(PredictionError, match="no idea"):
+        tuner.run(TASK, evaluations=5)
+    assert Listener.reason.startswith("Stopped by an error")
+    assert len(_journal(tmp_path)) == 3
 
 
 def test_the_default_folder_is_named_after_the_search(

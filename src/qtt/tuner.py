@@ -121,22 +121,9 @@ class _Search:
         self._check_entries()
         if self._spent() is None:
             self._evaluator.start()
-        self._trackers.start(
-            SearchInfo(
-                run_dir=self._folder.path,
-                optimizer=type(self._optimizer).__name__,
-                task=self._task,
-                candidates=self._optimizer.candidates,
-                budget=self._budget,
-                entries=self._entries,
-            )
-        )
-        known = len(self._optimizer.history)  # a second run of the same tuner has told these already
-        self._optimizer.tell([entry.result for entry in self._entries[known:]])
-        if self._history.incumbent is not None:
-            self._folder.keep_incumbent(self._history.incumbent, self._optimizer.candidates, self._task)
-        interrupted = False
+        reason, interrupted = "Stopped by an error; everything finished is kept.", False
         try:
+            self._resume()
             reason = self._loop(self._evaluator)
         except KeyboardInterrupt:
             reason, interrupted = "Interrupted; everything finished is kept.", True
@@ -145,16 +132,34 @@ class _Search:
                 self._record(timeout(trial, self._clock.now() - begin))
         finally:
             self._evaluator.close()
-        summary = Summary(
-            self._folder.path,
-            self._optimizer.candidates,
-            self._history,
-            self._elapsed(),
-            reason,
-            interrupted,
-        )
-        self._trackers.finish(summary)
+            summary = Summary(
+                self._folder.path,
+                self._optimizer.candidates,
+                self._history,
+                self._elapsed(),
+                reason,
+                interrupted,
+            )
+            self._trackers.finish(summary)
         return summary
+
+    def _resume(self) -> None:
+        """Tell everyone what earlier runs journaled."""
+        candidates = self._optimizer.candidates
+        self._trackers.start(
+            SearchInfo(
+                run_dir=self._folder.path,
+                optimizer=type(self._optimizer).__name__,
+                task=self._task,
+                candidates=candidates,
+                budget=self._budget,
+                entries=self._entries,
+            )
+        )
+        known = len(self._optimizer.history)  # a second run of the same tuner has told these already
+        self._optimizer.tell([entry.result for entry in self._entries[known:]])
+        if self._history.incumbent is not None:
+            self._folder.keep_incumbent(self._history.incumbent, candidates, self._task)
 
     def _loop(self, evaluator: Evaluator) -> str:
         while (reason := self._spent()) is None:
