@@ -54,7 +54,7 @@ def run_figures(path: Path) -> dict[str, Any]:
 
 
 def as_markdown(runs: pd.DataFrame) -> str:
-    """Mean ± standard deviation over seeds as a Markdown table."""
+    """Markdown: mean ± standard deviation over seeds; `val` is the incumbent at a share of the budget."""
     figures = [name for name in runs if name not in ("dataset", "optimizer", "seed", "seconds")]
     lines = [
         "| dataset | seconds | optimizer | seeds | " + " | ".join(figures) + " |",
@@ -76,7 +76,8 @@ def _mean(values: "pd.Series[float]") -> str:
     if values.empty:
         return "–"
     digits = 3 if values.abs().max() <= 1 and (values % 1).any() else 1
-    return f"{values.mean():.{digits}f} ± {values.std(ddof=1):.{digits}f}"
+    spread = f" ± {values.std(ddof=1):.{digits}f}" if len(values) > 1 else ""
+    return f"{values.mean():.{digits}f}{spread}"
 
 
 if __name__ == "__main__":
