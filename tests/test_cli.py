@@ -13,7 +13,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import get_method, instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from qtt.cli import check_overrides, config_directory, run_directory
+from qtt.cli import check_overrides, config_directory, python_command, run_directory
 from qtt.finetune.cv.classification import FinetuneSettings
 
 CONF = Path(config_directory())
@@ -113,6 +113,18 @@ def test_run_folders_are_named_after_what_changes_the_search() -> None:
     assert name("run_dir=here", "seed=1") == "here"
     spaced = name("dataset=image_folder", "dataset.path=/data/my images")
     assert spaced == "runs/quickstart/dataset.path=-data-my-images,dataset=image_folder"
+
+
+def test_the_next_command_names_the_python_that_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / ".venv" / "bin" / "python"))
+    monkeypatch.setattr("shutil.which", lambda name: "/usr/bin/python")
+    assert python_command() == str(Path(".venv") / "bin" / "python")
+    monkeypatch.setattr("shutil.which", lambda name: sys.executable)
+    assert python_command() == "python"
+    monkeypatch.setattr(sys, "executable", "/opt/bin/python")
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    assert python_command() == "/opt/bin/python"
 
 
 def test_a_missing_dataset_is_asked_for_and_nothing_is_left_behind(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What the command-line entry points share: finding `conf/`, names of run folders, errors for people."""
 
 import re
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -85,6 +86,15 @@ def run_directory(config: DictConfig, overrides: Sequence[str], choices: dict[st
     naming = sorted(o.lstrip("+~") for o in overrides if not o.lstrip("+~").startswith(UNNAMED))
     name = ",".join(re.sub(r"[^\w=.,+-]+", "-", override) for override in naming)
     return Path(config.runs_dir) / str(choices.get("experiment") or choices["dataset"]) / (name or "default")
+
+
+def python_command() -> str:
+    """What to type for this very Python: `python` where that finds it, else its path."""
+    if shutil.which("python") == sys.executable:
+        return "python"
+    executable = Path(sys.executable)
+    here = Path.cwd()
+    return str(executable.relative_to(here) if executable.is_relative_to(here) else executable)
 
 
 def plain(node: Any) -> Any:

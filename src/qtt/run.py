@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.text import Text
 
-from qtt.cli import check_overrides, config_directory, errors_for_people, plain, run_directory
+from qtt.cli import check_overrides, config_directory, errors_for_people, plain, python_command, run_directory
 from qtt.config_manager import ConfigManager
 from qtt.files import write_json, write_text
 from qtt.tracking.base import Summary
@@ -47,7 +47,8 @@ def _app(config: DictConfig) -> None:
     for name, value in test.items():
         console.print(f"[bold]{name}: {value:.4f}[/]")
     console.print(Text(f"Results are in {summary.run_dir}"), soft_wrap=True)
-    console.print(Text(f"To search on: python -m qtt.run {_longer(sys.argv[1:], config)}"), soft_wrap=True)
+    command = f"{python_command()} -m qtt.run {_longer(sys.argv[1:], config)}"
+    console.print(Text(f"To search on: {command}"), soft_wrap=True)
     if summary.interrupted:
         sys.exit(INTERRUPTED)
 
