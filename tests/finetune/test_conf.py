@@ -16,10 +16,12 @@ def _read(name: str) -> dict[str, object]:
 
 
 def test_settings_are_the_defaults() -> None:
-    assert _read("objective/finetune.yaml")["settings"] == asdict(FinetuneSettings())
+    settings = _read("objective/finetune.yaml")["settings"]
+    assert isinstance(settings, dict)
+    assert settings | _read("trainer/auto.yaml") == asdict(FinetuneSettings())
 
 
-@pytest.mark.parametrize("key", ["function", "describe", "evaluate"])
+@pytest.mark.parametrize("key", ["function", "describe", "check", "evaluate"])
 def test_functions_exist(key: str) -> None:
     module, _, name = str(_read("objective/finetune.yaml")[key]).rpartition(".")
     assert callable(getattr(import_module(module), name))
@@ -35,7 +37,8 @@ def test_datasets_are_functions_with_these_arguments(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["objective/finetune.yaml", "dataset/digits.yaml", "dataset/image_folder.yaml"]
+    "name",
+    ["objective/finetune.yaml", "trainer/auto.yaml", "dataset/digits.yaml", "dataset/image_folder.yaml"],
 )
 def test_every_value_is_commented(name: str) -> None:
     lines = (CONF / name).read_text().splitlines()
