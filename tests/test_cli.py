@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import fields
@@ -154,6 +155,24 @@ def test_help_reads_well(tmp_path: Path) -> None:
     assert text.startswith("qtt: which pretrained model should I finetune, and how?")
     assert "experiment: image_folder, quickstart" in text
     assert "num_candidates: 128" in text
+
+
+def test_an_interrupt_ends_cleanly_and_says_how_to_go_on(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "qtt.run", "+experiment=quickstart", "budget.seconds=200"]
+    search = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert search.stdout is not None
+    for line in search.stdout:
+        if line.startswith("Results go to"):
+            break
+    search.send_signal(signal.SIGINT)
+    out, err = search.communicate(timeout=60)
+    assert search.returncode == 130, err
+    assert err == ""
+    assert "Interrupted; everything finished is kept." in out
+    assert "To search on: " in out
+    assert out.strip().endswith("-m qtt.run +experiment=quickstart budget.seconds=200")
 
 
 SEARCH = [

@@ -5,6 +5,7 @@ python -m qtt.run +experiment=quickstart
 
 import shlex
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,21 +37,30 @@ def main() -> None:
 def _app(config: DictConfig) -> None:
     settings = HydraConfig.get()
     directory = run_directory(config, settings.overrides.task, settings.runtime.choices)
-    console = Console(highlight=False)
     with errors_for_people():
         summary = search(config, directory)
-        test = evaluate(config, summary)
-    if summary.incumbent is None:
-        sys.exit(1)
-    best = summary.incumbent
-    console.print(f"Best pipeline: #{best.config_id} at epoch {best.fidelity}, validation {best.score:.4f}")
-    for name, value in test.items():
-        console.print(f"[bold]{name}: {value:.4f}[/]")
-    console.print(Text(f"Results are in {summary.run_dir}"), soft_wrap=True)
-    command = f"{python_command()} -m qtt.run {_longer(sys.argv[1:], config)}"
-    console.print(Text(f"To search on: {command}"), soft_wrap=True)
+        test = {} if summary.interrupted else evaluate(config, summary)
+    show(summary, test, config)
     if summary.interrupted:
         sys.exit(INTERRUPTED)
+    if summary.incumbent is None:
+        sys.exit(1)
+
+
+def show(summary: Summary, test: Mapping[str, float], config: DictConfig) -> None:
+    """Print the winner with its test figures, where everything is, and the next command to type."""
+    lines = [Text(f"Results are in {summary.run_dir}")]
+    best = summary.incumbent
+    if best is None:
+        lines.insert(0, Text("No pipeline has finished an epoch."))
+    else:
+        winner = f"Best pipeline: #{best.config_id} at epoch {best.fidelity}, validation {best.score:.4f}"
+        lines = [Text(winner), *(Text(f"{k}: {v:.4f}", style="bold") for k, v in test.items()), *lines]
+    arguments = shlex.join(sys.argv[1:]) if summary.interrupted else _longer(sys.argv[1:], config)
+    lines.append(Text(f"To search on: {python_command()} -m qtt.run {arguments}"))
+    console = Console(highlight=False)
+    for line in lines:
+        console.print(line, soft_wrap=True)
 
 
 def search(config: DictConfig, directory: Path) -> Summary:
