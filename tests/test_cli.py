@@ -15,6 +15,7 @@ from hydra.utils import get_method, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from qtt.cli import check_overrides, config_directory, python_command, run_directory
+from qtt.config_manager import ConfigManager
 from qtt.finetune.cv.classification import FinetuneSettings
 
 CONF = Path(config_directory())
@@ -195,6 +196,8 @@ def test_a_search_runs_resumes_and_ends_with_a_test_accuracy(tmp_path: Path) -> 
     assert journal.count("\n") == 3
     assert json.loads((folder / "environment.json").read_text())["packages"]["timm"]
     assert "num_candidates: 8" in (folder / "config.yaml").read_text()
+    space = ConfigManager.from_json((folder / "search_space.json").read_text())
+    assert all(space.validate(c) for c in json.loads((folder / "candidates.json").read_text())["configs"])
     again = _run(*SEARCH, "budget.evaluations=3", cwd=tmp_path)
     assert "The budget of 3 epochs is spent" in again.stdout
     assert (folder / "journal.jsonl").read_text() == journal

@@ -126,7 +126,8 @@ def test_one_tuner_may_run_twice(tmp_path: Path) -> None:
 def test_a_folder_with_another_search_is_refused(tmp_path: Path) -> None:
     _tuner(tmp_path).run(TASK, evaluations=2)
     with pytest.raises(ConfigError, match=r"configs has 8 entries there and 9 here"):
-        _tuner(tmp_path, n=9).run(TASK, evaluations=4)
+        _tuner(tmp_path, n=9, files={"config.yaml": "another"}).run(TASK, evaluations=4)
+    assert not (tmp_path / "config.yaml").exists()
     with pytest.raises(ConfigError, match=r"seed is 0 there and 5 here"):
         _tuner(tmp_path).run(TaskInfo(path=Path("digits"), class_names=("a", "b"), seed=5), evaluations=4)
 
@@ -149,6 +150,15 @@ def test_the_incumbents_weights_are_kept_and_finished_pipelines_leave_nothing(tm
     assert described["config"] == {"lr": 0.2}
     assert described["class_names"] == ["a", "b"]
     assert not list((tmp_path / "pipelines").glob("0*"))
+
+
+def test_figures_of_an_earlier_incumbent_do_not_outlive_it(tmp_path: Path) -> None:
+    _tuner(tmp_path, objectives.remembering, n=3, epochs=4).run(TASK, evaluations=1)
+    write_json(tmp_path / "incumbent" / "test.json", {"test accuracy": 0.1})
+    _tuner(tmp_path, objectives.remembering, n=3, epochs=4).run(TASK, evaluations=1)
+    assert (tmp_path / "incumbent" / "test.json").exists()
+    _tuner(tmp_path, objectives.remembering, n=3, epochs=4).run(TASK, time_budget=60)
+    assert not (tmp_path / "incumbent" / "test.json").exists()
 
 
 def test_a_quota_evicts_the_least_promising_and_they_can_be_asked_again(tmp_path: Path) -> None:

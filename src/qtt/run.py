@@ -19,7 +19,7 @@ from rich.text import Text
 
 from qtt.cli import check_overrides, config_directory, errors_for_people, plain, python_command, run_directory
 from qtt.config_manager import ConfigManager
-from qtt.files import write_json, write_text
+from qtt.files import write_json
 from qtt.tracking.base import Summary
 from qtt.tuner import QuickTuner
 from qtt.types import TaskInfo
@@ -76,7 +76,6 @@ def search(config: DictConfig, directory: Path) -> Summary:
     task = _with_settings(task, config)
     if config.objective.check is not None:
         get_method(config.objective.check)(optimizer.candidates, task)
-    write_text(directory / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
     tuner = QuickTuner(
         optimizer,
         get_method(config.objective.function),
@@ -84,6 +83,7 @@ def search(config: DictConfig, directory: Path) -> Summary:
         trackers=list(instantiate(config.tracker).values()),
         isolation=config.isolation,
         disk_quota_gb=config.disk_quota_gb,
+        files={"config.yaml": OmegaConf.to_yaml(config, resolve=True)},
     )
     return tuner.run(task, config.budget.seconds, config.budget.evaluations)
 

@@ -3,6 +3,7 @@
 config.yaml         resolved configuration (command line only)
 environment.json    versions and machine
 task.json           dataset, split seed, objective settings
+search_space.json   where the pipelines come from
 candidates.json     the pipelines and the cards of their models
 journal.jsonl       every result, in order
 trajectory.csv …    what the trackers write
@@ -96,6 +97,7 @@ class RunFolder:
         weights = task.weights_file(result.config_id, result.fidelity)
         if weights is not None and weights.exists():
             weights.replace(self.incumbent / "weights.safetensors")
+            (self.incumbent / "test.json").unlink(missing_ok=True)  # figures of the one before
         card = candidates.card(result.config_id)
         description = {
             "config_id": result.config_id,

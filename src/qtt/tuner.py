@@ -4,16 +4,18 @@ import hashlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
 from qtt.clock import Clock, WallClock
+from qtt.config_manager import ConfigManager
 from qtt.errors import ConfigError
 from qtt.evaluation import Evaluator, make_evaluator
 from qtt.evaluation.step import timeout
+from qtt.files import write_text
 from qtt.history import History
 from qtt.optimizers.base import Optimizer
 from qtt.run_folder import RunFolder
@@ -36,6 +38,7 @@ class QuickTuner:
     trackers: who is told of the search; default: console and `trajectory.csv`.
     isolation: `process`, `inline` or `auto`; see `qtt.evaluation.make_evaluator`.
     disk_quota_gb: bound on all checkpoints together, in 10⁹ bytes; None: no bound.
+    files: texts to keep in the run folder, by file name.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class QuickTuner:
         isolation: str = "auto",
         disk_quota_gb: float | None = None,
         clock: Clock | None = None,
+        files: Mapping[str, str] | None = None,
     ) -> None:
         self.optimizer = optimizer
         self.objective = objective
@@ -56,6 +60,7 @@ class QuickTuner:
         self._isolation = isolation
         self._quota = None if disk_quota_gb is None else int(disk_quota_gb * 1e9)
         self._clock = clock or WallClock()
+        self._files = dict(files or {})
         self.summary: Summary | None = None
 
     def run(
@@ -82,9 +87,16 @@ class QuickTuner:
         with RunFolder(path.absolute()) as folder:
             task = replace(task, work_dir=folder.pipelines)
             folder.claim(candidates, task)
+            for name, text in {**self._search_space(), **self._files}.items():
+                write_text(folder.path / name, text)
             search = _Search(self, folder, task, budget, begin)
             self.summary = search.run()
         return self.summary
+
+    def _search_space(self) -> dict[str, str]:
+        """The space that the candidates come from, where the optimizer knows it."""
+        manager = getattr(self.optimizer, "config_manager", None)
+        return {"search_space.json": manager.to_json()} if isinstance(manager, ConfigManager) else {}
 
     def statistics(self) -> pd.DataFrame:
         """Table of the evaluated pipelines, best first; see `qtt.statistics.pipeline_table`.
