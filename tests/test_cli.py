@@ -143,11 +143,10 @@ def test_a_missing_dataset_is_asked_for_and_nothing_is_left_behind(tmp_path: Pat
     assert not list(tmp_path.iterdir())
 
 
-def test_options_that_finetuning_lacks_are_refused_before_the_search(tmp_path: Path) -> None:
-    refused = _run("+experiment=quickstart", "search_space=full", cwd=tmp_path)
+def test_settings_that_finetuning_refuses_are_refused_before_the_search(tmp_path: Path) -> None:
+    refused = _run("+experiment=quickstart", "objective.settings.hflip=2", cwd=tmp_path)
     assert refused.returncode == 1
-    assert "not implemented yet" in refused.stderr
-    assert "'implemented'" in refused.stderr
+    assert "objective.settings.hflip=2 is impossible" in refused.stderr
     assert not list(tmp_path.iterdir())
 
 

@@ -14,6 +14,3 @@ CONDITIONS: Mapping[str, tuple[str, tuple[Any, ...]]] = {
     "patience_epochs": ("sched", ("plateau",)),
 }
 """child: (parent, options of the parent that make the child active); elsewhere the child is absent."""
-
-NOT_YET = ("stoch_norm", "sp_reg", "delta_reg", "bss_reg", "cotuning_reg")
-"""Strategies of the papers' space that finetuning refuses, unless they are off, until it implements them."""

@@ -15,7 +15,7 @@ from ConfigSpace import (
 )
 
 from qtt.errors import ConfigError, unknown
-from qtt.hyperparameters import CONDITIONS, NOT_YET
+from qtt.hyperparameters import CONDITIONS
 from qtt.model_hub import ModelHub
 
 Options = Mapping[str, tuple[Any, ...]]
@@ -90,12 +90,11 @@ _QUICKSTART: Options = {
 
 VARIANTS: Mapping[str, Options] = {
     "full": FULL,
-    "implemented": {name: options for name, options in FULL.items() if name not in NOT_YET},
     "tool_paper": {name: FULL[name] for name in _TOOL_PAPER},
     "quickstart": _QUICKSTART,
 }
-"""full: all of the papers' space. implemented: without the five strategies that finetuning refuses so far.
-tool_paper: the subset of Table 3. quickstart: narrow, for small models and short searches on CPU cores."""
+"""full: all of the papers' space. tool_paper: the subset of Table 3. quickstart: narrow, for small models and
+short searches on CPU cores."""
 
 
 def build_space(

@@ -439,8 +439,8 @@ def test_a_damaged_image_fails_the_trial_by_name(make_task: MakeTask, tmp_path: 
 def test_impossible_requests(make_task: MakeTask) -> None:
     with pytest.raises(ConfigError, match="until epoch 51, but schedules end at 50"):
         run(make_task(), PLAIN, 51)
-    with pytest.raises(ConfigError, match=r"sp_reg=0\.1 is not implemented yet"):
-        run(make_task(), PLAIN | {"sp_reg": 0.1}, 1)
+    with pytest.raises(ConfigError, match=r"sp_reg=-1 is impossible"):
+        run(make_task(), PLAIN | {"sp_reg": -1}, 1)
     if not torch.cuda.is_available():
         with pytest.raises(ConfigError, match="device=cuda, but torch finds no CUDA device"):
             run(make_task(settings={"device": "cuda"}), PLAIN, 1)

@@ -1,20 +1,25 @@
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from qtt.errors import ConfigError
 from qtt.finetune.cv.classification.recipe import Recipe
+from qtt.finetune.cv.classification.script import check_candidates
 from qtt.finetune.cv.classification.settings import FinetuneSettings
-from qtt.hyperparameters import CONDITIONS, NOT_YET
+from qtt.hyperparameters import CONDITIONS
+from qtt.types import Candidates, TaskInfo
 
 FULL = {
     "model": "m",
     "pct_to_freeze": 0.2,
     "linear_probing": False,
     "layer_decay": 0.65,
-    "stoch_norm": False,
-    "sp_reg": 0,
-    "delta_reg": 0.0,
-    "bss_reg": 0,
-    "cotuning_reg": 0,
+    "stoch_norm": True,
+    "sp_reg": 0.01,
+    "delta_reg": 0.1,
+    "bss_reg": 1e-3,
+    "cotuning_reg": 2.0,
     "mixup": 0.2,
     "mixup_prob": 0.5,
     "cutmix": 1,
@@ -41,8 +46,7 @@ FULL = {
 def test_takes_every_value_of_a_config() -> None:
     recipe = Recipe.from_config(FULL)
     for name, value in FULL.items():
-        if name not in NOT_YET:
-            assert getattr(recipe, name) == value
+        assert getattr(recipe, name) == value
 
 
 def test_json_lists_are_betas_too() -> None:
@@ -54,15 +58,6 @@ def test_linear_probing_is_freezing_everything() -> None:
         Recipe.from_config({"model": "m", "linear_probing": True, "pct_to_freeze": 0.4}).frozen_fraction == 1
     )
     assert Recipe.from_config({"model": "m", "pct_to_freeze": 0.4}).frozen_fraction == 0.4
-
-
-@pytest.mark.parametrize("name", NOT_YET)
-def test_refuses_what_is_not_implemented(name: str) -> None:
-    value = True if name == "stoch_norm" else 0.1
-    with pytest.raises(ConfigError, match=f"{name}={value} is not implemented yet"):
-        Recipe.from_config({"model": "m", name: value})
-    for off in (False, 0, 0.0, None):
-        Recipe.from_config({"model": "m", name: off})
 
 
 def test_unknown_names_come_with_close_matches() -> None:
@@ -79,6 +74,11 @@ def test_unknown_names_come_with_close_matches() -> None:
         ("layer_decay", 0),  # would freeze all but the head
         ("pct_to_freeze", 1.2),
         ("linear_probing", 1),
+        ("stoch_norm", 1),
+        ("sp_reg", -0.1),
+        ("delta_reg", float("inf")),
+        ("bss_reg", None),
+        ("cotuning_reg", True),
         ("mixup", -1),
         ("mixup_prob", 2),
         ("cutmix", float("nan")),
@@ -110,6 +110,13 @@ def test_refuses_values_that_nothing_would_read(name: str) -> None:
     config = {"model": "m", "opt": "sgd", "sched": None, name: values.get(name, 2)}
     with pytest.raises(ConfigError, match=f"{name}=.* has no effect with"):
         Recipe.from_config(config)
+
+
+def test_candidates_are_checked_before_a_search(make_task: Callable[..., TaskInfo]) -> None:
+    configs: tuple[dict[str, Any], ...] = ({"model": "m"}, {"model": "m", "clip_grad": 0})
+    candidates = Candidates(configs)
+    with pytest.raises(ConfigError, match=r"1 of 2 pipelines cannot be .* #1: clip_grad=0 .* Narrow"):
+        check_candidates(candidates, make_task())
 
 
 def test_settings_are_checked() -> None:

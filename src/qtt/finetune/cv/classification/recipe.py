@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Self
 
 from qtt.errors import ConfigError, unknown
-from qtt.hyperparameters import CONDITIONS, NOT_YET
+from qtt.hyperparameters import CONDITIONS
 
 OPTIMIZERS = ("sgd", "momentum", "adam", "adamw", "adamp")
 SCHEDULES = (None, "cosine", "step", "multistep", "plateau")
@@ -25,6 +25,11 @@ class Recipe:
     pct_to_freeze: float = 0.0
     linear_probing: bool = False
     layer_decay: float | None = None
+    stoch_norm: bool = False
+    sp_reg: float = 0.0
+    delta_reg: float = 0.0
+    bss_reg: float = 0.0
+    cotuning_reg: float = 0.0
     mixup: float = 0.0
     cutmix: float = 0.0
     mixup_prob: float = 1.0
@@ -54,22 +59,15 @@ class Recipe:
         """Check a config.
 
         Raises:
-            ConfigError: a name is unknown, a value impossible, a hyperparameter would have no effect, or asks
-                for what is not implemented yet.
+            ConfigError: a name is unknown, a value impossible, or a hyperparameter would have no effect.
         """
         known = {item.name for item in fields(cls)}
         for name in config:
-            if name not in known and name not in NOT_YET:
-                raise ConfigError(unknown("hyperparameter", name, known | set(NOT_YET)))
-        for name in NOT_YET:
-            if config.get(name):
-                raise ConfigError(
-                    f"{name}={config[name]!r} is not implemented yet; leave it out or set it to "
-                    f"{'False' if name == 'stoch_norm' else '0'}."
-                )
+            if name not in known:
+                raise ConfigError(unknown("hyperparameter", name, known))
         if "model" not in config:
             raise ConfigError("The config names no model.")
-        values = {name: value for name, value in config.items() if name in known}
+        values = dict(config)
         if isinstance(values.get("opt_betas"), list | tuple):
             values["opt_betas"] = tuple(values["opt_betas"])
         recipe = cls(**values)
@@ -133,6 +131,11 @@ _CHECKS: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
         "layer_decay",
         lambda v: v is None or (_positive(v) and v <= 1),
         "give a factor above 0 up to 1, or None",
+    ),
+    ("stoch_norm", _boolean, "give True or False"),
+    *(
+        (name, _not_negative, "give a weight from 0, where 0 is off")
+        for name in ("sp_reg", "delta_reg", "bss_reg", "cotuning_reg")
     ),
     ("mixup", _not_negative, "give a Beta parameter from 0, where 0 is off"),
     ("cutmix", _not_negative, "give a Beta parameter from 0, where 0 is off"),

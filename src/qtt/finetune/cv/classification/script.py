@@ -35,5 +35,5 @@ def check_candidates(candidates: Candidates, task_info: TaskInfo) -> None:
         config_id, reason = next(iter(refused.items()))
         raise ConfigError(
             f"{len(refused)} of {len(candidates)} pipelines cannot be finetuned, for instance #{config_id}: "
-            f"{reason} The search space 'implemented' holds only what can."
+            f"{reason} Narrow the search space to what can be."
         )
