@@ -1,7 +1,10 @@
 """Time as the tuner sees it, so that a replay can run on simulated seconds."""
 
+import math
 import time
 from typing import Protocol
+
+from qtt.errors import ConfigError
 
 
 class Clock(Protocol):
@@ -18,3 +21,24 @@ class WallClock:
     def now(self) -> float:
         """Current time in seconds."""
         return time.monotonic()
+
+
+class SimulatedClock:
+    """Stands still until it is told how many seconds have passed."""
+
+    def __init__(self) -> None:
+        self._now = 0.0
+
+    def now(self) -> float:
+        """Current time in seconds, from 0."""
+        return self._now
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass.
+
+        Raises:
+            ConfigError: the seconds are negative or not finite.
+        """
+        if not (math.isfinite(seconds) and seconds >= 0):
+            raise ConfigError(f"A clock cannot advance by {seconds} seconds.")
+        self._now += seconds

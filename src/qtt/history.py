@@ -25,6 +25,7 @@ class History:
     def __init__(self, results: Iterable[Result] = ()) -> None:
         self._results: list[Result] = []
         self._curves: dict[int, dict[int, Observation]] = {}
+        self._last: dict[int, int] = {}
         self._failed: dict[int, str] = {}
         self._incumbent: Result | None = None
         for result in results:
@@ -39,6 +40,7 @@ class History:
             return
         curve = self._curves.setdefault(result.config_id, {})
         curve[result.fidelity] = Observation(result.fidelity, result.score, result.cost)
+        self._last[result.config_id] = max(result.fidelity, self._last.get(result.config_id, 0))
         if self._incumbent is None or result.score > self._incumbent.score:
             self._incumbent = result
 
@@ -75,7 +77,7 @@ class History:
 
     def fidelity(self, config_id: int) -> int:
         """Largest fidelity with a score, 0 when there is none."""
-        return max(self._curves.get(config_id, {}), default=0)
+        return self._last.get(config_id, 0)
 
     def best(self, config_id: int) -> Observation | None:
         """The pipeline's best observation, None when it was never seen."""

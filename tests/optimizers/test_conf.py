@@ -4,7 +4,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
-from qtt.optimizers import EpochwiseRandomOptimizer, RandomOptimizer
+from qtt.optimizers import ASHAOptimizer, EpochwiseRandomOptimizer, RandomOptimizer
 from qtt.optimizers.quick import QuickTune
 from qtt.testing import METAFEATURES, SyntheticSpace
 
@@ -13,7 +13,12 @@ CONF = Path(__file__).parents[2] / "conf"
 
 @pytest.mark.parametrize(
     ("name", "cls"),
-    [("quick", QuickTune), ("random", RandomOptimizer), ("random_epochwise", EpochwiseRandomOptimizer)],
+    [
+        ("quick", QuickTune),
+        ("random", RandomOptimizer),
+        ("random_epochwise", EpochwiseRandomOptimizer),
+        ("asha", ASHAOptimizer),
+    ],
 )
 def test_every_optimizer_of_conf_instantiates(name, cls):
     with initialize_config_dir(str(CONF), version_base="1.3"):
