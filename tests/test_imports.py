@@ -16,8 +16,8 @@ ENTRY_POINTS = {"cli", "run", "metatrain", "collect", "benchmark"}
 
 LAYERS = [
     {"errors"},
-    {"types"},
-    {"files", "clock", "hyperparameters", "history", "data", "timm_facts"},
+    {"types", "files"},
+    {"clock", "hyperparameters", "history", "data", "timm_facts"},
     {"weight_files", "journal", "statistics"},
     {"model_hub"},
     {"weights", "search_space"},
