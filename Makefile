@@ -51,6 +51,10 @@ format: $(VENV)/.installed-dev  ## put the code into shape
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
+.PHONY: bench-finetune
+bench-finetune: $(VENV)/.installed-dev  ## what finetuning costs beyond its forward and backward passes
+	@$(BIN)/python experiments/finetune_speed/bench.py $(ARGS)
+
 .PHONY: wheel
 wheel: $(VENV)/.installed-dev  ## build the wheel into dist/
 	@$(BIN)/python -m build --wheel --installer uv .
