@@ -6,10 +6,11 @@ Per model, everything side by side in one process, on images of noise:
   training     images per second of a steady training epoch of ours (cached images, random crops, schedule,
                loss sums) over a bare PyTorch loop (the same network, batch size, optimizer and precision, on
                batches that lie ready as normalised floats)
-  step         seconds of a whole freeze-thaw step (look up the pipeline, one epoch, evaluation, checkpoint) over
-               the bare epoch and a bare evaluation
+  step         seconds of a whole freeze-thaw step (look up the pipeline, one epoch, evaluation, checkpoint)
+               over the bare epoch and a bare evaluation
   probing      images per second of linear probing over full finetuning, both ours
-Rounds of the two sides take turns; a ratio is the median over rounds, its spread half the interquartile range.
+Rounds of the two sides take turns; a ratio is the median over rounds, its spread half the interquartile
+range.
 """
 
 import argparse
@@ -237,7 +238,7 @@ class BareLoop:
 
 
 def _training_seconds(pipeline: Pipeline) -> float:
-    """Seconds from the first batch of an epoch to its last update; the evaluation that follows is not in it."""
+    """Seconds from the first batch of an epoch to its last update, without the evaluation that follows."""
     marks: dict[str, float] = {}
     pipeline.module.on_train_epoch_start = lambda: marks.update(start=_now())  # type: ignore[method-assign]
     pipeline.module.on_validation_start = lambda: marks.update(end=_now())  # type: ignore[method-assign]

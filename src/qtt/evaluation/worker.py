@@ -13,12 +13,14 @@ import threading
 from importlib import import_module
 from typing import IO, Any
 
+from qtt.evaluation.memory import keep_memory
 from qtt.evaluation.step import run_step
 from qtt.types import Objective, TaskInfo, Trial
 
 
 def main() -> None:
     """Serve until the other side closes the pipe."""
+    keep_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the search, which then stops us
     with os.fdopen(os.dup(1), "wb") as replies:
         os.dup2(2, 1)
