@@ -21,15 +21,15 @@ LAYERS = [
     {"weight_files", "journal", "statistics"},
     {"model_hub"},
     {"weights", "search_space"},
-    {"config_manager", "fetch"},
+    {"config_manager", "fetch", "curves"},
     {"finetune"},
     {"predictors", "acquisition"},
     {"optimizers", "testing"},
     {"artifacts", "run_folder", "evaluation"},
     {"tracking"},
-    {"tuner"},
+    {"tuner", "benchmarking"},
     {"cli"},
-    {"run"},
+    {"run", "benchmark"},
 ]
 """Lower layers know nothing of higher ones."""
 
@@ -75,6 +75,8 @@ def test_special_libraries_stay_in_their_corner(name: str) -> None:
         assert not tops & {"hydra", "omegaconf"}, "only entry points know Hydra"
     if part != "tracking":
         assert "wandb" not in tops, "only tracking knows wandb"
+    if part != "benchmarking":
+        assert "matplotlib" not in tops, "only the benchmark draws"
     if part != "finetune":
         assert not tops & {"lightning", "pytorch_lightning"}, "only finetune knows Lightning"
     pickled = {
@@ -101,6 +103,8 @@ LIGHT = [
     "qtt.config_manager",
     "qtt.search_space",
     "qtt.tuner",
+    "qtt.benchmarking.runner",
+    "qtt.benchmarking.plots",
     "qtt.finetune.cv.classification",
 ]
 
@@ -109,7 +113,7 @@ LIGHT = [
 def test_light_modules_load_no_torch(module: str) -> None:
     code = f"import sys, json, {module}; print(json.dumps(sorted(sys.modules)))"
     loaded = json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
-    assert not {"torch", "lightning", "timm", "gpytorch", "hydra", "wandb"} & set(loaded)
+    assert not {"torch", "lightning", "timm", "gpytorch", "hydra", "wandb", "matplotlib"} & set(loaded)
 
 
 def test_public_names_resolve() -> None:

@@ -18,6 +18,9 @@ from rich.text import Text
 
 from qtt.errors import QTTError
 
+INTERRUPTED = 130
+"""Exit status after an interrupt, as shells have it."""
+
 UNNAMED = (
     "experiment",
     "budget.",

@@ -17,14 +17,20 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.text import Text
 
-from qtt.cli import check_overrides, config_directory, errors_for_people, plain, python_command, run_directory
+from qtt.cli import (
+    INTERRUPTED,
+    check_overrides,
+    config_directory,
+    errors_for_people,
+    plain,
+    python_command,
+    run_directory,
+)
 from qtt.config_manager import ConfigManager
 from qtt.files import write_json
 from qtt.tracking.base import Summary
 from qtt.tuner import QuickTuner
 from qtt.types import TaskInfo
-
-INTERRUPTED = 130
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 
@@ -74,7 +75,7 @@ def _paper(scores, order, eta, ladder, steps):
     promoted = {rung: set() for rung in ladder}
     fresh, trace = list(order), []
     while len(trace) < steps:
-        for rung, above in reversed(list(zip(ladder, ladder[1:], strict=False))):
+        for rung, above in reversed(list(pairwise(ladder))):
             best = sorted(finished[rung], key=lambda i: -scores[i][rung - 1])
             waiting = [i for i in best[: len(best) // eta] if i not in promoted[rung]]
             if waiting:

@@ -1,0 +1,185 @@
+"""`python -m qtt.benchmark`: compare optimizers on recorded learning curves.
+
+python -m qtt.benchmark table=DIR policies=[quick,random] seeds=5 out=DIR
+"""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import hydra
+from filelock import FileLock, Timeout
+from hydra import compose
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from qtt.benchmarking.plots import write_plots
+from qtt.benchmarking.policies import Policy
+from qtt.benchmarking.replay import Replay
+from qtt.benchmarking.runner import Job, Problem, ReplayStore, default_workers, run_jobs
+from qtt.benchmarking.tables import Comparison, write_tables
+from qtt.benchmarking.view import summary_table
+from qtt.cli import INTERRUPTED, check_overrides, config_directory, errors_for_people, plain, python_command
+from qtt.curves.table import CurveTable, DatasetCurves
+from qtt.errors import ConfigError, unknown
+from qtt.model_hub import ModelHub
+from qtt.types import Candidates, ModelCard
+
+
+def main() -> None:
+    """Entry point of `python -m qtt.benchmark`."""
+    check_overrides("benchmark", sys.argv[1:])
+    _app()
+
+
+@hydra.main(config_path=config_directory(), config_name="benchmark", version_base="1.3")
+def _app(config: DictConfig) -> None:
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    with errors_for_people():
+        try:
+            comparison, out = compare(config, console)
+        except KeyboardInterrupt:
+            console.print("Interrupted; what was finished is kept, and the same command goes on.")
+            sys.exit(INTERRUPTED)
+    console.print(summary_table(comparison))
+    console.print(Text(f"Tables and plots are in {out}"), soft_wrap=True)
+    command = shlex.join([*_without(sys.argv[1:], "policies"), "policies=[random,asha,quick]"])
+    if comparison.policies != ("random", "asha", "quick"):
+        hint = f"To compare more policies: {python_command()} -m qtt.benchmark {command}"
+        console.print(Text(hint), soft_wrap=True)
+
+
+def compare(config: DictConfig, console: Console) -> tuple[Comparison, Path]:
+    """Run what `config` asks for and `out` does not hold yet, and write all tables and plots there."""
+    table = CurveTable.load(Path(config.table))
+    policies = resolve_policies(plain(config.policies), config.weights)
+    seeds = _seeds(plain(config.seeds))
+    hub = None if config.hub is None else ModelHub.load(str(config.hub))
+    problems = load_problems(table, plain(config.datasets), hub)
+    limit = float(config.seconds)
+    if not 0 < limit < float("inf"):
+        raise ConfigError(f"seconds must be positive; got {config.seconds}.")
+    jobs = [Job(policy, problem, seed, limit) for problem, seed, policy in product(problems, seeds, policies)]
+    workers = default_workers() if config.workers is None else int(config.workers)
+    out = Path(config.out or Path("runs") / f"benchmark-{Path(config.table).resolve().name}")
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(out / ".lock", timeout=0):
+            replays = _replay(jobs, workers, ReplayStore(out / "replays.jsonl"), bool(config.fresh), console)
+            comparison = Comparison(
+                policies=tuple(policy.name for policy in policies),
+                datasets=tuple(problem.curves.dataset for problem in problems),
+                seeds=tuple(seeds),
+                replays={job.name: replays[job.key] for job in jobs},
+                extremes={problem.curves.dataset: problem.extremes for problem in problems},
+                limit=limit,
+            )
+            write_tables(comparison, out)
+            write_plots(comparison, out)
+    except Timeout as error:
+        raise ConfigError(f"Another benchmark writes to {out}. Wait for it, or name another out.") from error
+    return comparison, out
+
+
+def resolve_policies(names: str | Sequence[str], weights: str | None) -> list[Policy]:
+    """Policies by name in `conf/optimizer`, or by import path; the latter are named by their last part.
+
+    Raises:
+        ConfigError: unknown names, two policies of one name, or weights without `quick`.
+    """
+    names = [names] if isinstance(names, str) else list(names)
+    if not names:
+        raise ConfigError("policies is empty; name at least one, for instance policies=[random].")
+    known = GlobalHydra.instance().config_loader().get_group_options("optimizer")
+    policies = []
+    for name in names:
+        if name == "quick" and weights is not None:
+            settings = {"name": str(weights)}
+            policies.append(Policy(name, "qtt.artifacts.get_pretrained_optimizer", settings))
+        elif name in known:
+            config: dict[str, Any] = plain(compose("run", [f"optimizer={name}"]).optimizer)
+            policies.append(Policy.from_config(name, config))
+        elif "." in name:
+            policies.append(Policy(name.rpartition(".")[2], name))
+        else:
+            hint = " Your own is named by its import path: my_module.MyOptimizer."
+            raise ConfigError(unknown("policy", name, known) + hint)
+    labels = [policy.name for policy in policies]
+    if len(set(labels)) < len(labels):
+        raise ConfigError(f"policies must have different names; got {', '.join(labels)}.")
+    if weights is not None and "quick" not in labels:
+        raise ConfigError("weights are for the policy 'quick'; add it to policies, or leave weights out.")
+    return policies
+
+
+def load_problems(table: CurveTable, datasets: Sequence[str] | None, hub: ModelHub | None) -> list[Problem]:
+    """The datasets to search, with the cards of their models where there is a hub.
+
+    Raises:
+        ConfigError: a dataset that the table lacks, one without candidates, or a model that the hub lacks.
+    """
+    for name in datasets or ():
+        if name not in table.datasets:
+            raise ConfigError(unknown("dataset", name, table.datasets))
+    problems = []
+    for name in table.datasets if datasets is None else datasets:
+        curves = table.curves(name)
+        if not curves.run_ids:
+            raise ConfigError(f"Dataset {name} has no usable runs; name others by datasets=[…].")
+        candidates = Candidates(curves.configs, () if hub is None else _cards(curves, hub))
+        problems.append(Problem(curves, table.metafeatures(name), candidates))
+    return problems
+
+
+def _cards(curves: DatasetCurves, hub: ModelHub) -> tuple[ModelCard, ...]:
+    models = {str(config.get("model")) for config in curves.configs}
+    strangers = sorted(models - set(hub.names))
+    if strangers:
+        raise ConfigError(
+            f"Hub '{hub.name}' has no model '{strangers[0]}', which dataset {curves.dataset} names. "
+            "Choose another hub, or hub=null where no policy looks at models."
+        )
+    return tuple(card for card in hub if card.name in models)
+
+
+def _replay(
+    jobs: Sequence[Job], workers: int, store: ReplayStore, fresh: bool, console: Console
+) -> dict[str, Replay]:
+    """All replays by key, taken from the store or run now."""
+    if fresh:
+        store.clear()
+    replays = store.read()
+    missing = [job for job in jobs if job.key not in replays]
+    kept = len(jobs) - len(missing)
+    message = f"Replaying {len(missing)} searches on {min(workers, max(1, len(missing)))} processes"
+    console.print(message + (f"; {kept} are kept from before (fresh=true repeats them)." if kept else "."))
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    errors = Console(stderr=True)
+    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as progress:
+        bar = progress.add_task("replays", total=len(missing))
+        for job, result in run_jobs(missing, workers):
+            store.append(job, result)
+            replays[job.key] = result
+            progress.advance(bar)
+    return replays
+
+
+def _seeds(seeds: int | Sequence[int]) -> list[int]:
+    chosen = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
+    if not chosen or min(chosen) < 0 or len(set(chosen)) < len(chosen):
+        raise ConfigError(f"seeds must be a positive number of them, or different ones ≥ 0; got {seeds}.")
+    return chosen
+
+
+def _without(arguments: Sequence[str], name: str) -> list[str]:
+    return [argument for argument in arguments if not argument.startswith(f"{name}=")]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,164 @@
+"""All replays of a benchmark: over processes, one line of `replays.jsonl` each, none run twice."""
+
+import hashlib
+import json
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import qtt
+from qtt.benchmarking.policies import Policy
+from qtt.benchmarking.replay import Replay, replay
+from qtt.errors import ConfigError
+from qtt.types import Candidates, MetaFeatures
+
+if TYPE_CHECKING:
+    from qtt.curves.table import DatasetCurves
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One dataset to search: its recorded curves, and what optimizers are set up with."""
+
+    curves: "DatasetCurves"
+    metafeatures: MetaFeatures
+    candidates: Candidates
+
+    @property
+    def extremes(self) -> tuple[float, float]:
+        """Best and worst score over all epochs of all candidates."""
+        return float(np.nanmax(self.curves.scores)), float(np.nanmin(self.curves.scores))
+
+    @cached_property
+    def digest(self) -> str:
+        """Changes with anything that a search could see."""
+        curves = self.curves
+        digest = hashlib.sha256(curves.scores.tobytes() + curves.seconds.tobytes())
+        cards = [card.to_dict() for card in self.candidates.models]
+        configs = [dict(config) for config in self.candidates.configs]
+        digest.update(json.dumps([asdict(self.metafeatures), cards, configs], default=str).encode())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Job:
+    """One replay to run: a policy on a dataset with a seed, until `limit` simulated seconds."""
+
+    policy: Policy
+    problem: Problem
+    seed: int
+    limit: float
+
+    @property
+    def name(self) -> tuple[str, str, int]:
+        """Policy, dataset, seed."""
+        return self.policy.name, self.problem.curves.dataset, self.seed
+
+    @property
+    def key(self) -> str:
+        """Equal for jobs that must have equal results, as long as the optimizer's code is the same."""
+        identity = [qtt.__version__, asdict(self.policy), self.problem.digest, self.seed, self.limit]
+        return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:20]
+
+    def run(self) -> Replay:
+        """Replay, in whatever process this is.
+
+        Raises:
+            ConfigError: the policy cannot be built, or breaks the optimizer's contract.
+        """
+        optimizer = self.policy.make(self.seed, self.problem.curves.scores.shape[1])
+        optimizer.setup(self.problem.candidates, self.problem.metafeatures)
+        return replay(optimizer, self.problem.curves, self.limit)
+
+
+class ReplayStore:
+    """Finished replays in an append-only file; a torn last line, left by a crash, is dropped."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read(self) -> dict[str, Replay]:
+        """All replays by the key of their job.
+
+        Raises:
+            ConfigError: a line before the last cannot be read.
+        """
+        if not self.path.exists():
+            return {}
+        data = self.path.read_bytes()
+        whole, _, torn = data.rpartition(b"\n")
+        if torn:
+            os.truncate(self.path, len(data) - len(torn))
+        found = {}
+        for number, line in enumerate(whole.split(b"\n") if whole else [], start=1):
+            try:
+                entry = json.loads(line)
+                found[entry["key"]] = Replay.from_dict(entry)
+            except (ValueError, KeyError, TypeError) as error:
+                raise ConfigError(
+                    f"Line {number} of {self.path} is damaged ({error}). Remove that line, or the file, "
+                    "to replay again what it held."
+                ) from error
+        return found
+
+    def append(self, job: Job, result: Replay) -> None:
+        """Write one replay."""
+        line = json.dumps({"key": job.key, "job": job.name, **result.to_dict()})
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    def clear(self) -> None:
+        """Forget all replays."""
+        self.path.unlink(missing_ok=True)
+
+
+def run_jobs(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, Replay]]:
+    """Run all jobs and yield each as it finishes; with one worker in this process and in order.
+
+    Raises:
+        Exception: whatever a policy raised; jobs that have not begun are dropped.
+    """
+    if workers <= 1 or len(jobs) <= 1:
+        yield from ((job, job.run()) for job in jobs)
+        return
+    context = multiprocessing.get_context("spawn")
+    executor = ProcessPoolExecutor(
+        min(workers, len(jobs)), context, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_DFL)
+    )
+    try:
+        with _single_threaded():
+            futures = {executor.submit(Job.run, job): job for job in jobs}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)
+
+
+def default_workers() -> int:
+    """One worker for each CPU core that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def _single_threaded() -> Iterator[None]:
+    """Processes started meanwhile use one thread each for linear algebra."""
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
