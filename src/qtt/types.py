@@ -210,6 +210,9 @@ class TaskInfo:
     weights_dir: local folder with `<timm_name>.safetensors`.
     best_score: incumbent's score; a pipeline that beats it keeps its weights beside its checkpoint.
     settings: JSON-able settings of the objective (image size bound, workers, precision, …).
+    image_size: median shorter side of the training images in pixels; None: not known.
+    dataset: what training and validation held when the search began, in words and as a hash of names and
+        sizes; None: changes go unnoticed until a process has listed the images.
     """
 
     path: Path
@@ -222,6 +225,8 @@ class TaskInfo:
     weights_dir: Path | None = None
     best_score: float | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    image_size: int | None = None
+    dataset: str | None = None
 
     @property
     def num_classes(self) -> int:
@@ -261,6 +266,8 @@ class TaskInfo:
             "weights_dir": None if self.weights_dir is None else str(self.weights_dir),
             "best_score": self.best_score,
             "settings": dict(self.settings),
+            "image_size": self.image_size,
+            "dataset": self.dataset,
         }
 
     @classmethod

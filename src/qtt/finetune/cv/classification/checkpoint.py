@@ -58,7 +58,7 @@ def checkpoint_path(task: TaskInfo, config_id: int) -> Path | None:
 def fingerprint(trial: Trial, task: TaskInfo, settings: FinetuneSettings) -> str:
     """Hash of everything that determines a pipeline's learning curve."""
     chosen = asdict(settings)
-    for name in ("num_workers", "cache_mb", "device"):  # where it runs, not what
+    for name in ("num_workers", "cache_mb", "cache_dir", "cache_gb", "device"):  # where it runs, not what
         del chosen[name]
     content = {
         "config": dict(trial.config),
@@ -67,6 +67,7 @@ def fingerprint(trial: Trial, task: TaskInfo, settings: FinetuneSettings) -> str
         "val_fraction": task.val_fraction,
         "seed": task.seed,
         "horizon": task.max_fidelity,
+        "image_size": task.image_size,
         "settings": chosen,
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -14,32 +14,44 @@ DEVICES = ("auto", "cpu", "cuda")
 class FinetuneSettings:
     """Read from `TaskInfo.settings`.
 
-    image_size: side in pixels to which images are resized; None: the input size of the model's card. Models
-        that take one size only keep theirs.
+    image_size: side in pixels to which images are resized; None: the dataset's own (median shorter side, up
+        to the next multiple of 32, at least 64), at most the input size of the model's card. Models that take
+        one size only keep theirs.
+    max_image_size: bound on every model's side; None: none. Models that take one size only are built for a
+        smaller one where timm can resample their weights, and keep theirs where it cannot.
     pretrained: start from the card's pretrained weights; False: from random ones.
     device: auto (CUDA where there is one), cpu or cuda.
     num_workers: processes that augment images; 0: the training process itself.
-    cache_mb: memory for decoded images; what does not fit is decoded again in every epoch.
+    cache_mb: bound on the decoded images of one dataset, on disk or in memory; what does not fit is decoded
+        again in every epoch.
+    cache_dir: folder of decoded images, shared by all searches; None: `images` below the cache folder.
+    cache_gb: disk that this folder may take; datasets used longest ago give way. 0: keep images in memory.
     crop_area: training images are random crops of at least this share of the image, resized; 1: no crops.
     hflip: probability that a training image is mirrored. 0 by default: mirroring changes the meaning of
         digits, characters and many signs.
     """
 
     image_size: int | None = None
+    max_image_size: int | None = None
     pretrained: bool = True
     device: str = "auto"
     num_workers: int = 0
     cache_mb: int = 2048
+    cache_dir: str | None = None
+    cache_gb: int = 20
     crop_area: float = 0.7
     hflip: float = 0.0
 
     def __post_init__(self) -> None:
         checks = {
             "image_size": self.image_size is None or _is_int(self.image_size, 8),
+            "max_image_size": self.max_image_size is None or _is_int(self.max_image_size, 8),
             "pretrained": isinstance(self.pretrained, bool),
             "device": self.device in DEVICES,
             "num_workers": _is_int(self.num_workers, 0),
             "cache_mb": _is_int(self.cache_mb, 0),
+            "cache_dir": self.cache_dir is None or isinstance(self.cache_dir, str),
+            "cache_gb": _is_int(self.cache_gb, 0),
             "crop_area": _is_number(self.crop_area) and 0 < self.crop_area <= 1,
             "hflip": _is_number(self.hflip) and 0 <= self.hflip <= 1,
         }
@@ -60,11 +72,14 @@ class FinetuneSettings:
 
 
 _HELP = {
-    "image_size": "Give a side of at least 8 pixels, or null for the model's own.",
+    "image_size": "Give a side of at least 8 pixels, or null for the dataset's own.",
+    "max_image_size": "Give a side of at least 8 pixels, or null for no bound.",
     "pretrained": "Give true or false.",
     "device": f"Choose one of {', '.join(DEVICES)}.",
     "num_workers": "Give a whole number from 0.",
     "cache_mb": "Give megabytes, a whole number from 0.",
+    "cache_dir": "Give the path of a folder, or null for the usual one.",
+    "cache_gb": "Give gigabytes, a whole number from 0.",
     "crop_area": "Give a share above 0 and up to 1.",
     "hflip": "Give a probability from 0 to 1.",
 }
