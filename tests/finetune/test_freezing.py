@@ -1,8 +1,11 @@
 import re
+from itertools import pairwise
 
 import pytest
 import timm
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 from models import FAMILIES, build
@@ -18,20 +21,18 @@ def _trainable(model: nn.Module) -> set[str]:
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_freezing_is_monotone_and_the_head_always_trains(name: str) -> None:
-    everything = {parameter for parameter, _ in build(name).named_parameters()}
-    before = everything
-    sizes = []
-    for fraction in FRACTIONS:
-        model = build(name)
-        freeze(model, fraction)
-        trainable = _trainable(model)
-        assert trainable <= before
-        sizes.append(len(trainable))
-        before = trainable
-    assert sizes[0] == len(everything)
-    assert len(set(sizes)) >= 4
+    """Whatever a share leaves trainable, a smaller share leaves trainable too, for any two shares."""
+    model = build(name)
+    everything = _trainable(model)
+    left = []
+    for percent in range(101):
+        freeze(model.requires_grad_(True), percent / 100)
+        left.append(_trainable(model))
+    assert left[0] == everything
+    assert all(after <= before for before, after in pairwise(left))
+    assert len({len(left[round(100 * fraction)]) for fraction in FRACTIONS}) >= 4
     head = {f"{prefix}.{kind}" for prefix in [model.default_cfg["classifier"]] for kind in ("weight", "bias")}
-    assert trainable == head
+    assert left[-1] == head
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -72,6 +73,14 @@ def test_transformers_by_hand() -> None:
 def test_fractions_of_few_blocks() -> None:
     assert [frozen_blocks(fraction, 5) for fraction in FRACTIONS] == [0, 1, 2, 3, 4, 5]
     assert [frozen_blocks(fraction, 2) for fraction in FRACTIONS] == [0, 0, 1, 1, 2, 2]
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.integers(1, 60))
+def test_larger_fractions_freeze_at_least_as_many_blocks(one: float, other: float, count: int) -> None:
+    fewer, more = (frozen_blocks(fraction, count) for fraction in sorted((one, other)))
+    assert 0 <= fewer <= more <= count
+    assert abs(fewer - min(one, other) * count) <= 0.5 + 1e-9
+    assert (frozen_blocks(0.0, count), frozen_blocks(1.0, count)) == (0, count)
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_convnext"])
