@@ -26,20 +26,20 @@ _CACHED_BYTES = 128 * 2**20  # larger files are left to the operating system's c
 
 def create_model(
     card: ModelCard,
-    num_classes: int,
+    num_classes: int | None,
     *,
     weights_dir: Path | None = None,
     pretrained: bool = True,
     **timm_kwargs: Any,
 ) -> nn.Module:
-    """The card's model with its pretrained weights and a fresh classifier.
+    """The card's model with its pretrained weights, and a fresh classifier unless it shall keep its own.
 
     The classifier (and with `pretrained=False` every weight) is drawn from torch's global generator: seed it
     before the call, as `torch.manual_seed`, to get the same model again.
 
     Args:
         card: which model; its `create_kwargs` go to timm as well.
-        num_classes: outputs of the new classifier.
+        num_classes: outputs of the new classifier; None keeps the one that was pretrained.
         weights_dir: local folder to look in after the package and before the Hugging Face hub.
         pretrained: False for random weights.
         timm_kwargs: further arguments of `timm.create_model`, for instance `drop_rate`; an `img_size` other
@@ -50,14 +50,15 @@ def create_model(
     """
     kwargs = {**dict(card.create_kwargs), **timm_kwargs}
     if not pretrained:
-        return _build(card, num_classes, kwargs)
+        return _build(card, card.num_classes if num_classes is None else num_classes, kwargs)
     file = locate_weights(card, weights_dir)
     if file is None:
         model = from_hugging_face(card, weights_dir, kwargs)
     else:
         model = _build(card, card.num_classes, kwargs)
         _load(model, card, file)
-    model.reset_classifier(num_classes)  # type: ignore[operator]
+    if num_classes is not None:
+        model.reset_classifier(num_classes)  # type: ignore[operator]
     return model
 
 

@@ -52,7 +52,7 @@ def choose_precision(amp: bool, device: str) -> str:
     if not amp:
         return "32-true"
     if device == "cpu":
-        _say_once("amp=True changes nothing on the CPU: training stays in 32 bits.")
+        say_once("amp=True changes nothing on the CPU: training stays in 32 bits.")
         return "32-true"
     return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
 
@@ -125,7 +125,8 @@ def _quiet() -> Iterator[None]:
 _said: set[str] = set()
 
 
-def _say_once(text: str) -> None:
+def say_once(text: str) -> None:
+    """Log a line that a process need not read twice."""
     if text not in _said:
         _said.add(text)
         log.info(text)

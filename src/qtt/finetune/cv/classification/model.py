@@ -13,7 +13,9 @@ from torch import nn
 from qtt.finetune.cv.classification.randomness import Stream, derive_seed, seeded
 from qtt.finetune.cv.classification.recipe import Recipe
 from qtt.finetune.cv.classification.settings import FinetuneSettings
-from qtt.finetune.cv.classification.strategies.freezing import freeze, layer_groups
+from qtt.finetune.cv.classification.sizes import input_size, size_arguments
+from qtt.finetune.cv.classification.strategies.freezing import freeze, head_parameters, layer_groups
+from qtt.finetune.cv.classification.strategies.stoch_norm import apply_stochastic_norm
 from qtt.types import ModelCard, TaskInfo
 
 _optim: Any = timm.optim  # does not declare what it exports
@@ -41,25 +43,35 @@ def build_learner(
 ) -> Learner:
     """Build a pipeline's network and optimizer; its random parts depend on run seed and config alone."""
     network = build_network(recipe, settings, task, config_id)
+    if recipe.stoch_norm:
+        apply_stochastic_norm(network)
     frozen_norms = tuple(freeze(network, recipe.frozen_fraction))
-    if _is_convolutional(network):  # faster on the CPU too: a third for mobile nets
-        network = network.to(memory_format=torch.channels_last)
+    network = in_fast_layout(network)
     scaler = torch.amp.GradScaler("cuda") if precision == "16-mixed" else None
     return Learner(network, build_optimizer(recipe, network, settings.device == "cpu"), frozen_norms, scaler)
 
 
 def build_network(recipe: Recipe, settings: FinetuneSettings, task: TaskInfo, config_id: int) -> nn.Module:
     """The config's timm model with a fresh classifier of the task's classes."""
+    with seeded(derive_seed(task.seed, config_id, 0, Stream.MODEL)):
+        return _create(task.card(recipe.model), task.num_classes, settings, task, drop_rate=recipe.drop)
+
+
+def build_source(card: ModelCard, settings: FinetuneSettings, task: TaskInfo) -> nn.Module:
+    """A card's pretrained timm model with the classifier that it was pretrained with."""
+    with seeded(0):  # every weight comes from the file
+        return in_fast_layout(_create(card, None, settings, task)).to(settings.device)
+
+
+def _create(
+    card: ModelCard, num_classes: int | None, settings: FinetuneSettings, task: TaskInfo, **kwargs: Any
+) -> nn.Module:
     from qtt.weights import create_model
 
-    with seeded(derive_seed(task.seed, config_id, 0, Stream.MODEL)):
-        return create_model(
-            task.card(recipe.model),
-            task.num_classes,
-            weights_dir=task.weights_dir,
-            pretrained=settings.pretrained,
-            drop_rate=recipe.drop,
-        )
+    kwargs |= size_arguments(card, input_size(card, settings, task.image_size))
+    return create_model(
+        card, num_classes, weights_dir=task.weights_dir, pretrained=settings.pretrained, **kwargs
+    )
 
 
 def build_optimizer(recipe: Recipe, network: nn.Module, on_cpu: bool = True) -> torch.optim.Optimizer:
@@ -68,8 +80,9 @@ def build_optimizer(recipe: Recipe, network: nn.Module, on_cpu: bool = True) -> 
     So `sgd` and `adamp` are Nesterov's variants, `momentum` is the heavy ball, `adam` decays weights through
     the gradient and `adamw` apart from it.
 
-    Weight decay leaves out biases, norms, and what the model itself excludes. With layer decay d the group of
-    a block that is k blocks from the head gets `lr_scale` = d ** k, which the schedule applies.
+    Weight decay leaves out biases, norms, what the model itself excludes, and with `sp_reg` the backbone.
+    With layer decay d the group of a block that is k blocks from the head gets `lr_scale` = d ** k, which the
+    schedule applies.
     """
     skip = getattr(network, "no_weight_decay", None)
     excluded = skip() if callable(skip) else ()
@@ -80,6 +93,8 @@ def build_optimizer(recipe: Recipe, network: nn.Module, on_cpu: bool = True) -> 
         groups = _optim.param_groups_layer_decay(
             network, recipe.weight_decay, no_weight_decay_list=excluded, layer_decay=recipe.layer_decay
         )
+    if recipe.sp_reg > 0:
+        groups = _decay_head_alone(groups, network)
     options: dict[str, Any] = {}
     if recipe.opt in ("adam", "adamw", "adamp"):
         options["betas"] = recipe.opt_betas
@@ -94,13 +109,25 @@ def build_optimizer(recipe: Recipe, network: nn.Module, on_cpu: bool = True) -> 
     return optimizer
 
 
-def input_size(card: ModelCard, settings: FinetuneSettings) -> int:
-    """Side in pixels of the images that a model gets."""
-    if card.fixed_input_size or settings.image_size is None:
-        return card.input_size
-    return settings.image_size
+def _decay_head_alone(groups: list[dict[str, Any]], network: nn.Module) -> list[dict[str, Any]]:
+    """Parameter groups without the backbone's weight decay, in whose place L2-SP comes."""
+    names = head_parameters(network)
+    head = {id(parameter) for name, parameter in network.named_parameters() if name in names}
+    split: list[dict[str, Any]] = []
+    for group in groups:
+        decayed = [parameter for parameter in group["params"] if id(parameter) in head]
+        spared = [parameter for parameter in group["params"] if id(parameter) not in head]
+        if decayed:
+            split.append(group | {"params": decayed})
+        if spared:
+            split.append(group | {"params": spared, "weight_decay": 0.0})
+    return split
 
 
-def _is_convolutional(network: nn.Module) -> bool:
-    """Whether convolutions do the work: a transformer has one, which cuts the image into patches."""
-    return sum(isinstance(module, nn.Conv2d) for module in network.modules()) > 4
+def in_fast_layout(network: nn.Module) -> nn.Module:
+    """Channels last where convolutions do the work, on the CPU too (a third faster for mobile nets).
+
+    A transformer has but one, which cuts the image into patches.
+    """
+    convolutions = sum(isinstance(module, nn.Conv2d) for module in network.modules())
+    return network.to(memory_format=torch.channels_last) if convolutions > 4 else network

@@ -1,6 +1,8 @@
 """The Lightning module: forward and loss of a batch, and sums over an epoch."""
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import lightning
 import numpy as np
@@ -10,6 +12,7 @@ from torch.nn import functional
 
 from qtt.errors import QTTError
 from qtt.finetune.cv.classification.mixing import Mixer
+from qtt.finetune.cv.classification.strategies.features import FeatureReader
 
 CHECK_EVERY = 32
 """Updates between two looks at the loss on a GPU, each of which waits for it."""
@@ -19,10 +22,53 @@ class TrainingDiverged(QTTError, FloatingPointError):  # noqa: N818 - says what 
     """The training loss is not a finite number any more."""
 
 
+def input_scaling(mean: tuple[float, ...], std: tuple[float, ...]) -> tuple[Tensor, Tensor]:
+    """What to subtract from pixels (0 to 255), and to multiply by then, to normalise them; (3, 1, 1) each."""
+    return 255 * torch.tensor(mean).view(-1, 1, 1), 1 / (255 * torch.tensor(std).view(-1, 1, 1))
+
+
+@dataclass(frozen=True)
+class ForwardStep:
+    """A batch after its forward pass.
+
+    images: (b, 3, s, s) as the network got them, normalised and mixed.
+    targets: (b, k), mixed and smoothed.
+    logits: (b, k), in 32 bits.
+    features: (b, d), the input of the classifier without dropout, in 32 bits; None where nothing needs them.
+    """
+
+    images: Tensor
+    targets: Tensor
+    logits: Tensor
+    features: Tensor | None = None
+
+
+class Regularizer(Protocol):
+    """A term of the training loss: one number for a batch, its weight included.
+
+    needs_features: whether it reads `ForwardStep.features`.
+    held: tensors that it keeps in memory.
+    """
+
+    @property
+    def needs_features(self) -> bool:
+        """True where it cannot do without them."""
+
+    @property
+    def held(self) -> tuple[Tensor, ...]:
+        """May be shared with other terms."""
+
+    def __call__(self, step: ForwardStep) -> Tensor:
+        """A scalar."""
+
+
 class ClassificationModule(lightning.LightningModule):
     """Trains a network on mixed uint8 images; sums of loss and hits are read after each epoch.
 
     mean, std: of the network's inputs, for images from 0 to 1.
+    regularizers: added to the cross-entropy; they are no part of this module's state.
+    accumulate: chunks in which a batch goes forwards and backwards, for less memory, with one update a batch
+        all the same. Batch norms and BSS, which look at many images together, then see a chunk at a time.
     """
 
     def __init__(
@@ -32,38 +78,69 @@ class ClassificationModule(lightning.LightningModule):
         mixer: Mixer,
         mean: tuple[float, ...],
         std: tuple[float, ...],
+        regularizers: Sequence[Regularizer] = (),
+        accumulate: int = 1,
     ) -> None:
         super().__init__()
-        self.network = network
+        self.network: Any = network
         self.optimizer = optimizer
         self.mixer = mixer
+        self.regularizers = tuple(regularizers)
+        self.accumulate = accumulate
         self.rng = np.random.default_rng()
         self.mean: Tensor
         self.scale: Tensor
-        self.register_buffer("mean", 255 * torch.tensor(mean).view(-1, 1, 1))
-        self.register_buffer("scale", 1 / (255 * torch.tensor(std).view(-1, 1, 1)))
+        for name, tensor in zip(("mean", "scale"), input_scaling(mean, std), strict=True):
+            self.register_buffer(name, tensor)
         self.sums: dict[str, Any] = {}
+        read = any(regularizer.needs_features for regularizer in self.regularizers)
+        self._features = FeatureReader(network) if read else None
+
+    def normalize(self, images: Tensor) -> Tensor:
+        """What the network takes, (b, 3, s, s), of floats from 0 to 255."""
+        return (images - self.mean) * self.scale
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (b, k) of images (b, 3, s, s), floats from 0 to 255."""
-        logits: Tensor = self.network((images - self.mean) * self.scale)
+        logits: Tensor = self.network(self.normalize(images))
         return logits
 
+    def forward_step(self, images: Tensor, targets: Tensor) -> ForwardStep:
+        """Forward pass of mixed images (b, 3, s, s), floats from 0 to 255, with targets (b, k)."""
+        images = self.normalize(images)
+        if self._features is None:
+            return ForwardStep(images, targets, self.network(images).float())
+        maps = self.network.forward_features(images)
+        logits = self.network.forward_head(maps).float()
+        return ForwardStep(images, targets, logits, self._features(maps))
+
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        """Cross-entropy with the mixed targets.
+        """Cross-entropy with the mixed targets, and the regularisers.
+
+        With `accumulate`, all chunks but the last are propagated backwards here, and the last by Lightning.
 
         Raises:
             TrainingDiverged: the loss is not finite.
         """
         images, labels = batch
         mixed, targets = self.mixer(images.float(), labels, self.rng)
-        loss = functional.cross_entropy(self(mixed).float(), targets)
-        self._add("train_loss", loss.detach() * len(labels))
-        self._add("train_images", len(labels))
-        on_cpu = loss.device.type == "cpu"
-        if (on_cpu or batch_idx % CHECK_EVERY == 0) and not torch.isfinite(self.sums["train_loss"]):
-            raise TrainingDiverged(f"The training loss became {self.sums['train_loss'].item()}.")
+        chunks = min(self.accumulate, len(labels))
+        if self.accumulate > 1:
+            self.optimizer.zero_grad()
+        *first, last = zip(mixed.tensor_split(chunks), targets.tensor_split(chunks), strict=True)
+        for chunk in first:
+            self._propagate(self._loss(*chunk, len(labels)))
+        loss = self._loss(*last, len(labels))
+        if loss.device.type == "cpu" or batch_idx % CHECK_EVERY == 0:
+            total = self.sums["train_loss"] + self.sums.get("penalty", 0)
+            if not torch.isfinite(total):
+                raise TrainingDiverged(f"The training loss became {total.item()}.")
         return loss
+
+    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: torch.optim.Optimizer) -> None:
+        """Lightning calls this between forward and backward, when chunks have left their gradients."""
+        if self.accumulate == 1:
+            super().optimizer_zero_grad(epoch, batch_idx, optimizer)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Add up loss and hits."""
@@ -76,6 +153,26 @@ class ClassificationModule(lightning.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The optimizer that was built with the network."""
         return self.optimizer
+
+    def _loss(self, images: Tensor, targets: Tensor, batch_size: int) -> Tensor:
+        """A chunk's part in the mean loss of its batch.
+
+        `train_loss` counts the cross-entropy alone, so that pipelines can be compared.
+        """
+        step = self.forward_step(images, targets)
+        loss = functional.cross_entropy(step.logits, targets)
+        self._add("train_loss", loss.detach() * len(targets))
+        self._add("train_images", len(targets))
+        if self.regularizers:
+            penalty = torch.stack([regularizer(step) for regularizer in self.regularizers]).sum()
+            self._add("penalty", penalty.detach() * len(targets))
+            loss = loss + penalty
+        return loss if len(targets) == batch_size else loss * (len(targets) / batch_size)
+
+    def _propagate(self, loss: Tensor) -> None:
+        """Backward pass of a chunk, with the loss scaling of half precision where that is used."""
+        with torch.autocast(loss.device.type, enabled=False):
+            self.trainer.strategy.backward(loss, None)
 
     def _add(self, name: str, value: Any) -> None:
         self.sums[name] = self.sums.get(name, 0) + value

@@ -12,14 +12,16 @@ from torch import Tensor
 from qtt.finetune.cv.classification.callbacks import LearningRates, TrainMode
 from qtt.finetune.cv.classification.checkpoint import EpochRecord, Progress
 from qtt.finetune.cv.classification.data import DataStore, EvalOrder, TrainOrder, loader, updates_per_epoch
-from qtt.finetune.cv.classification.epoch import choose_precision, run_epoch
+from qtt.finetune.cv.classification.epoch import choose_precision, run_epoch, say_once
 from qtt.finetune.cv.classification.mixing import Mixer
-from qtt.finetune.cv.classification.model import build_learner, input_size
+from qtt.finetune.cv.classification.model import build_learner
 from qtt.finetune.cv.classification.module import ClassificationModule, TrainingDiverged
 from qtt.finetune.cv.classification.randomness import Stream, derive_seed, seeded
 from qtt.finetune.cv.classification.recipe import Recipe
+from qtt.finetune.cv.classification.regularizers import build_regularizers
 from qtt.finetune.cv.classification.schedule import Schedule
 from qtt.finetune.cv.classification.settings import FinetuneSettings
+from qtt.finetune.cv.classification.sizes import input_size
 from qtt.finetune.cv.classification.transforms import TrainTransform
 from qtt.types import TaskInfo
 
@@ -31,10 +33,17 @@ class Pipeline:
     """Trains one config epoch by epoch.
 
     settings: with `device` already chosen.
+    accumulate: chunks in which a batch goes forwards and backwards; see `ClassificationModule`.
     """
 
     def __init__(
-        self, recipe: Recipe, settings: FinetuneSettings, task: TaskInfo, config_id: int, store: DataStore
+        self,
+        recipe: Recipe,
+        settings: FinetuneSettings,
+        task: TaskInfo,
+        config_id: int,
+        store: DataStore,
+        accumulate: int = 1,
     ) -> None:
         self.recipe = recipe
         self.settings = settings
@@ -43,15 +52,24 @@ class Pipeline:
         self.progress = Progress()
         card = task.card(recipe.model)
         self.precision = choose_precision(recipe.amp, settings.device)
-        size = input_size(card, settings)
+        size = input_size(card, settings, task.image_size)
         train, val = store.splits(task, settings, size, card.interpolation)
         self.learner = build_learner(recipe, settings, task, config_id, self.precision)
         self.updates = updates_per_epoch(len(train), recipe.batch_size)
         self.schedule = Schedule(recipe, self.learner.optimizer, self.updates, task.max_fidelity)
         self.order = TrainOrder(len(train), recipe.batch_size, task.seed, config_id)
         mixer = Mixer.of(recipe, task.num_classes)
+        self.regularizers = build_regularizers(recipe, settings, task, self.learner.network, train)
+        for name, reason in self.regularizers.not_applicable.items():
+            say_once(f"{name} is not applicable: {reason}. Training goes on without it.")
         self.module = ClassificationModule(
-            self.learner.network, self.learner.optimizer, mixer, card.mean, card.std
+            self.learner.network,
+            self.learner.optimizer,
+            mixer,
+            card.mean,
+            card.std,
+            self.regularizers.terms,
+            accumulate,
         )
         pin = settings.device == "cuda"
         transform = TrainTransform(recipe, settings, card.mean, size)
@@ -89,10 +107,12 @@ class Pipeline:
             "val_loss": sums["val_loss"] / sums["val_images"],
             "lr": max(group["lr"] for group in self.learner.optimizer.param_groups),
         }
-        for name, value in info.items():
+        for name, value in (info | {"penalty": sums.get("penalty", 0.0)}).items():
             if not math.isfinite(value):
                 raise TrainingDiverged(f"The {name} of epoch {epoch} is {value}.")
         self.schedule.observe(done + self.updates, score)
+        if self.regularizers.not_applicable:
+            return {"score": score, "info": info | {"not_applicable": dict(self.regularizers.not_applicable)}}
         return {"score": score, "info": info}
 
     def finish(self, record: EpochRecord) -> None:
@@ -101,10 +121,11 @@ class Pipeline:
 
     @property
     def nbytes(self) -> int:
-        """Memory of network and optimizer."""
+        """Memory of network, optimizer and regularisers."""
         states = self.learner.optimizer.state.values()
         held = [value for state in states for value in state.values() if isinstance(value, Tensor)]
-        return sum(tensor.nbytes for tensor in (*self.learner.network.state_dict().values(), *held))
+        held += self.learner.network.state_dict().values()
+        return sum(tensor.nbytes for tensor in held) + self.regularizers.nbytes
 
     def state(self) -> dict[str, Any]:
         """All that changes while training, for `restore`."""

@@ -44,10 +44,17 @@ def layer_groups(model: nn.Module) -> LayerGroups:
 
 
 def head_parameters(model: nn.Module) -> set[str]:
-    """Names of the classifier's parameters (of both classifiers, for distilled models)."""
+    """Names of the classifier's parameters: of all of them where there are several.
+
+    Distilled models have two; VOLO's second one, over its patches, is named by timm's config alone.
+    """
     get_classifier: Any = model.get_classifier
     found = get_classifier()
-    modules = found if isinstance(found, list | tuple) else [found]
+    modules = list(found) if isinstance(found, list | tuple) else [found]
+    config: Any = getattr(model, "default_cfg", {})
+    listed = config.get("classifier") or ()
+    for name in (listed,) if isinstance(listed, str) else listed:
+        modules += [module for path, module in model.named_modules() if path == name]
     mine = {id(parameter) for module in modules for parameter in module.parameters()}
     return {name for name, parameter in model.named_parameters() if id(parameter) in mine}
 

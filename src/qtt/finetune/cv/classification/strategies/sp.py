@@ -1,0 +1,53 @@
+"""L2-SP (Li et al. 2018, arXiv 1802.01483): weights are drawn to where they started instead of to zero."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from qtt.finetune.cv.classification.module import ForwardStep
+
+
+def squared_distance(weights: Sequence[Tensor], anchors: Sequence[Tensor]) -> Tensor:
+    """‖w − w₀‖² over all tensors together: the paper's penalty without its factor ½."""
+    distance: Tensor = _SquaredDistance.apply(tuple(anchors), *weights)
+    return distance
+
+
+class SP:
+    """λ ‖w − w₀‖² over the backbone's trainable weights.
+
+    It takes the place of their weight decay, which stays for the classifier: see `build_optimizer`.
+    """
+
+    needs_features = False
+
+    def __init__(self, weight: float, weights: Sequence[Tensor], anchors: Sequence[Tensor]) -> None:
+        self.weight = weight
+        self.weights = tuple(weights)
+        self.anchors = tuple(anchors)
+
+    def __call__(self, step: ForwardStep) -> Tensor:
+        """The penalty of the weights as they are, whatever the batch."""
+        return self.weight * squared_distance(self.weights, self.anchors)
+
+    @property
+    def held(self) -> tuple[Tensor, ...]:
+        """Tensors that it keeps in memory."""
+        return self.anchors
+
+
+class _SquaredDistance(torch.autograd.Function):
+    """One operation on all tensors forwards, and one backwards, where autograd takes several for each."""
+
+    @staticmethod
+    def forward(ctx: Any, anchors: tuple[Tensor, ...], *weights: Tensor) -> Tensor:
+        ctx.differences = torch._foreach_sub(weights, anchors)
+        return torch.stack(torch._foreach_norm(ctx.differences)).square().sum()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        return None, *torch._foreach_mul(ctx.differences, 2 * gradient)
