@@ -4,7 +4,6 @@
 Handwritten Digits" (Alpaydin and Kaynak, UCI Machine Learning Repository, 1998); they come with scikit-learn.
 """
 
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from qtt.data.image_folder import split_off
+from qtt.data.user_cache import user_cache
 
 VERSION = 1
 SIDE = 32
@@ -28,7 +28,7 @@ def digits_folder(cache_dir: Path | str | None = None) -> Path:
 
     cache_dir: where to keep it; None: `$QTT_CACHE`, else `~/.cache/qtt`.
     """
-    cache = Path(cache_dir or os.environ.get("QTT_CACHE") or Path.home() / ".cache" / "qtt").expanduser()
+    cache = Path(cache_dir).expanduser() if cache_dir else user_cache()
     folder = cache / f"digits-v{VERSION}"
     if folder.is_dir():
         return folder

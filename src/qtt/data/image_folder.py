@@ -7,8 +7,9 @@ root/test/<class>/…     optional
 
 import math
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,9 @@ IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".t
 Sample = tuple[Path, int]
 """An image and the index of its class in `ImageFolder.class_names`."""
 
+Stamp = tuple[int, int]
+"""Size in bytes and time of the last change in nanoseconds of a file."""
+
 LAYOUT = """Expected:
   {root}/train/<class>/*.jpg     at least two classes
   {root}/val/<class>/*.jpg       optional: a share of train is used where it is absent
@@ -29,13 +33,17 @@ LAYOUT = """Expected:
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """The splits of a dataset; class names are sorted, samples ordered by class and file name."""
+    """The splits of a dataset; class names are sorted, samples ordered by class and file name.
+
+    stamps: of every image, when it was listed.
+    """
 
     root: Path
     class_names: tuple[str, ...]
     train: tuple[Sample, ...]
     val: tuple[Sample, ...]
     test: tuple[Sample, ...]
+    stamps: Mapping[Path, Stamp] = field(default_factory=dict)
 
 
 def scan_image_folder(root: Path | str, val_fraction: float = 0.2, seed: int = 0) -> ImageFolder:
@@ -46,21 +54,38 @@ def scan_image_folder(root: Path | str, val_fraction: float = 0.2, seed: int = 0
     seed: of that split alone; the same folder, share and seed give the same split.
 
     Raises:
-        DatasetError: a folder is missing, empty, flat, or has classes that train lacks.
+        DatasetError: a folder is missing, empty, flat, or has classes that train lacks; an image is a link
+            that leads nowhere.
     """
     root = Path(root).expanduser()
     if not 0 < val_fraction < 1:
         raise DatasetError(f"val_fraction must lie between 0 and 1; got {val_fraction}.")
     class_names = _train_classes(root)
-    train = _samples(root / "train", class_names)
+    stamps: dict[Path, Stamp] = {}
+    train = _samples(root / "train", class_names, stamps)
     if (root / "val").is_dir():
-        val = _samples(root / "val", class_names, complete=False)
+        val = _samples(root / "val", class_names, stamps, complete=False)
     else:
         train, val = split_off(train, val_fraction, seed)
     if not val:
         raise DatasetError(f"{root} leaves no image for validation: no class has two images.")
-    test = _samples(root / "test", class_names, complete=False) if (root / "test").is_dir() else ()
-    return ImageFolder(root, class_names, train, val, test)
+    has_test = (root / "test").is_dir()
+    test = _samples(root / "test", class_names, stamps, complete=False) if has_test else ()
+    return ImageFolder(root, class_names, train, val, test, stamps)
+
+
+def stamp_images(root: Path) -> dict[Path, Stamp]:
+    """All images of training and validation with their stamps: a quarter of the work of a whole scan.
+
+    Raises:
+        DatasetError: a folder cannot be listed, or an image is a link that leads nowhere.
+    """
+    found: dict[Path, Stamp] = {}
+    for split in ("train", "val"):
+        if (root / split).is_dir():
+            for folder in _class_folders(root / split):
+                found |= _images(folder)
+    return found
 
 
 def image_folder_path(path: Path | str) -> Path:
@@ -108,51 +133,95 @@ def _train_classes(root: Path) -> tuple[str, ...]:
         raise DatasetError(f"{root / 'train'} has no class folders.\n{layout}")
     if len(class_names) == 1:
         raise DatasetError(
-            f"{root / 'train'} has the single class '{class_names[0]}'; classification needs at least two."
+            f"{root / 'train'} has the single class '{class_names[0]}'; "
+            f"classification needs at least two.\n{layout}"
         )
     return class_names
 
 
-def _samples(folder: Path, class_names: Sequence[str], complete: bool = True) -> tuple[Sample, ...]:
-    """Images of a split; complete: every class must be there with at least one image."""
+def _samples(
+    folder: Path, class_names: Sequence[str], stamps: dict[Path, Stamp], complete: bool = True
+) -> tuple[Sample, ...]:
+    """Images of a split, noted in `stamps`; complete: every class must be there with at least one image."""
     present = {path.name: path for path in _class_folders(folder)}
     strange = sorted(present.keys() - set(class_names))
     if strange:
         raise DatasetError(
             f"{folder} has classes that train lacks: {', '.join(strange[:10])}. "
-            "Class folders must be named alike in every split."
+            f"Class folders must be named alike in every split.\n{LAYOUT.format(root=folder.parent)}"
         )
     samples: list[Sample] = []
     for label, name in enumerate(class_names):
-        images = _images(present[name]) if name in present else []
+        images = _images(present[name]) if name in present else {}
         if complete and not images:
             raise DatasetError(
-                f"Class folder {folder / name} holds no image ({', '.join(IMAGE_EXTENSIONS)}). "
-                "Add images or remove the folder."
+                f"Class folder {folder / name} holds no image ({', '.join(IMAGE_EXTENSIONS)})"
+                f"{_others(folder / name)}. Add images or remove the folder."
             )
         samples += [(path, label) for path in images]
+        stamps |= images
     if not samples:
-        raise DatasetError(f"{folder} holds no images ({', '.join(IMAGE_EXTENSIONS)}).")
+        raise DatasetError(
+            f"{folder} holds no images ({', '.join(IMAGE_EXTENSIONS)}) in class folders.\n"
+            f"{LAYOUT.format(root=folder.parent)}"
+        )
     return tuple(samples)
 
 
 def _class_folders(folder: Path) -> list[Path]:
-    with os.scandir(folder) as entries:
-        names = sorted(entry.name for entry in entries if entry.is_dir() and not _is_junk(entry.name))
-    return [folder / name for name in names]
+    return [folder / entry.name for entry in _entries(folder) if entry.is_dir()]
 
 
-def _images(folder: Path) -> list[Path]:
-    """Image files below a class folder, nested ones included, in sorted order."""
-    found: list[Path] = []
-    for directory, subfolders, files in os.walk(folder, followlinks=True):
-        subfolders[:] = sorted(name for name in subfolders if not _is_junk(name))
-        found += [
-            Path(directory, name)
-            for name in sorted(files)
-            if not _is_junk(name) and name.lower().endswith(IMAGE_EXTENSIONS)
-        ]
+def _others(folder: Path) -> str:
+    """What a class folder holds in place of images, in words."""
+    names = [entry.name for entry in _entries(folder)]
+    return f", only {', '.join(names[:3])}{', …' if len(names) > 3 else ''}" if names else ""
+
+
+def _images(folder: Path, above: tuple[tuple[int, int], ...] = ()) -> dict[Path, Stamp]:
+    """Image files below a class folder with their stamps, nested ones included, in sorted order.
+
+    above: folders that lead here, so that a link back to one of them is not followed for ever.
+    """
+    facts = folder.stat()
+    here = facts.st_dev, facts.st_ino
+    if here in above:
+        return {}
+    entries = _entries(folder)
+    folders = [entry for entry in entries if entry.is_dir()]
+    found = {
+        folder / entry.name: _stamp(entry)
+        for entry in entries
+        if entry.name.lower().endswith(IMAGE_EXTENSIONS) and not entry.is_dir()
+    }
+    for entry in folders:
+        found |= _images(folder / entry.name, (*above, here))
     return found
+
+
+def _entries(folder: Path) -> list["os.DirEntry[str]"]:
+    """What a folder holds, by name, without junk."""
+    try:
+        with os.scandir(folder) as entries:
+            kept = [entry for entry in entries if not _is_junk(entry.name)]
+    except OSError as error:
+        raise DatasetError(f"Folder {folder} cannot be listed: {error.strerror}.") from error
+    return sorted(kept, key=lambda entry: entry.name)
+
+
+def _stamp(entry: "os.DirEntry[str]") -> Stamp:
+    try:
+        facts = entry.stat()
+    except OSError as error:
+        if entry.is_symlink():
+            raise DatasetError(
+                f"Image {entry.path} is a link to {Path(entry.path).readlink()}, which cannot be reached "
+                f"({error.strerror}). Repair or remove the link."
+            ) from error
+        raise DatasetError(f"Image {entry.path} cannot be read: {error.strerror}.") from error
+    if not stat.S_ISREG(facts.st_mode):
+        raise DatasetError(f"Image {entry.path} is no file but a pipe or a device. Remove it.")
+    return facts.st_size, facts.st_mtime_ns
 
 
 def _is_junk(name: str) -> bool:
