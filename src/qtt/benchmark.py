@@ -31,6 +31,9 @@ from qtt.errors import ConfigError, unknown
 from qtt.model_hub import ModelHub
 from qtt.types import Candidates, ModelCard
 
+BUILT_IN = ("random", "asha", "quick")
+"""Policies worth comparing, as the next command suggests."""
+
 
 def main() -> None:
     """Entry point of `python -m qtt.benchmark`."""
@@ -49,10 +52,7 @@ def _app(config: DictConfig) -> None:
             sys.exit(INTERRUPTED)
     console.print(summary_table(comparison))
     console.print(Text(f"Tables and plots are in {out}"), soft_wrap=True)
-    command = shlex.join([*_without(sys.argv[1:], "policies"), "policies=[random,asha,quick]"])
-    if comparison.policies != ("random", "asha", "quick"):
-        hint = f"To compare more policies: {python_command()} -m qtt.benchmark {command}"
-        console.print(Text(hint), soft_wrap=True)
+    console.print(Text(_next_command(config, comparison)), soft_wrap=True)
 
 
 def compare(config: DictConfig, console: Console) -> tuple[Comparison, Path]:
@@ -152,13 +152,14 @@ def _replay(
     jobs: Sequence[Job], workers: int, store: ReplayStore, fresh: bool, console: Console
 ) -> dict[str, Replay]:
     """All replays by key, taken from the store or run now."""
-    if fresh:
-        store.clear()
-    replays = store.read()
+    replays = {} if fresh else store.read()
     missing = [job for job in jobs if job.key not in replays]
-    kept = len(jobs) - len(missing)
-    message = f"Replaying {len(missing)} searches on {min(workers, max(1, len(missing)))} processes"
-    console.print(message + (f"; {kept} are kept from before (fresh=true repeats them)." if kept else "."))
+    kept = (
+        f"{len(jobs) - len(missing)} of {len(jobs)} searches are kept from before (fresh=true repeats them)."
+    )
+    console.print(f"Replaying {len(missing)} searches, {workers} at a time." if missing else kept)
+    if 0 < len(missing) < len(jobs):
+        console.print(kept)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     errors = Console(stderr=True)
     with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as progress:
@@ -172,13 +173,23 @@ def _replay(
 
 def _seeds(seeds: int | Sequence[int]) -> list[int]:
     chosen = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
-    if not chosen or min(chosen) < 0 or len(set(chosen)) < len(chosen):
+    valid = all(isinstance(seed, int) and seed >= 0 for seed in chosen)
+    if not (chosen and valid and len(set(chosen)) == len(chosen)):
         raise ConfigError(f"seeds must be a positive number of them, or different ones ≥ 0; got {seeds}.")
     return chosen
 
 
-def _without(arguments: Sequence[str], name: str) -> list[str]:
-    return [argument for argument in arguments if not argument.startswith(f"{name}=")]
+def _next_command(config: DictConfig, comparison: Comparison) -> str:
+    """What to type to compare with the policies that are left, or else with more seeds."""
+    given: str | list[str] = plain(config.policies)
+    more = [name for name in BUILT_IN if name not in comparison.policies]
+    what, name, value = "more seeds", "seeds", str(2 * len(comparison.seeds))
+    if more:
+        names = ",".join([*([given] if isinstance(given, str) else given), *more])
+        what, name, value = "other policies", "policies", f"[{names}]"
+    kept = [argument for argument in sys.argv[1:] if not argument.startswith((f"{name}=", "fresh="))]
+    command = shlex.join([*kept, f"{name}={value}"])
+    return f"To compare with {what}: {python_command()} -m qtt.benchmark {command}"
 
 
 if __name__ == "__main__":

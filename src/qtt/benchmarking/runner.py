@@ -81,7 +81,10 @@ class Job:
 
 
 class ReplayStore:
-    """Finished replays in an append-only file; a torn last line, left by a crash, is dropped."""
+    """Finished replays in an append-only file.
+
+    A torn last line, left by a crash, is dropped; of two lines for one job the later counts.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -115,10 +118,6 @@ class ReplayStore:
         line = json.dumps({"key": job.key, "job": job.name, **result.to_dict()})
         with self.path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
-
-    def clear(self) -> None:
-        """Forget all replays."""
-        self.path.unlink(missing_ok=True)
 
 
 def run_jobs(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, Replay]]:
