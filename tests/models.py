@@ -19,6 +19,9 @@ FAMILIES = (
     "test_coatnet",
 )
 
+SOURCE_CLASSES = 10
+"""Classes of pretrained weights that tests make themselves."""
+
 
 def side(name: str) -> int:
     """Side in pixels of the images that tests give to a model: as small as its architecture allows."""

@@ -1,13 +1,15 @@
 """A small dataset, and tasks and configs over timm's `test_*` models without pretrained weights."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import save_file
 
 from images import CLASSES, write_image_folder
-from models import FAMILIES, make_card
+from models import FAMILIES, SOURCE_CLASSES, build, make_card
 from qtt.types import TaskInfo
 
 
@@ -31,5 +33,27 @@ def make_task(image_folder: Path, tmp_path: Path) -> Callable[..., TaskInfo]:
             "settings": settings,
         }
         return TaskInfo(**(values | changes))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def source_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of every family with a classifier of ten source classes, as if pretrained."""
+    folder = tmp_path_factory.mktemp("weights")
+    for name in FAMILIES:
+        save_file(build(name, SOURCE_CLASSES).state_dict(), folder / f"{name}.safetensors")
+    return folder
+
+
+@pytest.fixture
+def make_pretrained_task(make_task: Callable[..., TaskInfo], source_weights: Path) -> Callable[..., TaskInfo]:
+    """Like `make_task`, with models that start from the weights in `source_weights`."""
+
+    def make(**changes: Any) -> TaskInfo:
+        cards = tuple(replace(make_card(name), num_classes=SOURCE_CLASSES) for name in FAMILIES)
+        settings = {"pretrained": True} | changes.pop("settings", {})
+        values = {"weights_dir": source_weights, "models": cards, "settings": settings}
+        return make_task(**(values | changes))
 
     return make

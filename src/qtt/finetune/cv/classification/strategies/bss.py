@@ -29,8 +29,8 @@ def spectral_shrinkage(features: Tensor, smallest: int = SMALLEST) -> Tensor:
         if gram.isfinite().all():
             raise
         raise TrainingDiverged("The features of a batch are not finite any more.") from None
-    shrunk: Tensor = squares[:smallest].clamp_min(0).sum().float()
-    return shrunk
+    shrunk: Tensor = squares[:smallest].clamp_min(0).sum()
+    return shrunk.to(features.dtype)
 
 
 class BSS:
