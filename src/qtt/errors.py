@@ -36,6 +36,10 @@ class ArtifactError(QTTError):
     """A predictor artifact that is missing or malformed."""
 
 
+class CurveTableError(QTTError):
+    """Learning curves, or files to import them from, that are missing, malformed or contradictory."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """Message for an unknown `name`, with close matches, or all names when there are few."""
     names = sorted(set(known))

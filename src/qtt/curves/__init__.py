@@ -1,0 +1,1 @@
+"""Curve tables: recorded learning curves in one format; writing, reading, importing and replaying them."""
