@@ -27,9 +27,9 @@ LAYERS = [
     {"optimizers", "testing"},
     {"artifacts", "run_folder", "evaluation"},
     {"tracking"},
-    {"tuner", "benchmarking"},
+    {"tuner", "benchmarking", "collecting"},
     {"cli"},
-    {"run", "benchmark"},
+    {"run", "benchmark", "collect"},
 ]
 """Lower layers know nothing of higher ones."""
 

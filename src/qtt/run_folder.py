@@ -74,11 +74,16 @@ class RunFolder:
         Raises:
             ConfigError: the folder holds a search over other candidates or another task.
         """
-        self._agree("candidates.json", _candidates_dict(candidates))
-        self._agree("task.json", _task_dict(task))
+        self.agree("candidates.json", _candidates_dict(candidates))
+        self.agree("task.json", _task_dict(task))
         write_json(self.path / "environment.json", environment())
 
-    def _agree(self, name: str, data: dict[str, Any]) -> None:
+    def agree(self, name: str, data: dict[str, Any]) -> None:
+        """Write JSON-able `data` down, or check that an earlier run wrote the same.
+
+        Raises:
+            ConfigError: it wrote something else; the first difference is named.
+        """
         path = self.path / name
         data = json.loads(json.dumps(data))
         if not path.exists():

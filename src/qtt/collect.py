@@ -1,0 +1,184 @@
+"""`python -m qtt.collect`: record learning curves of random pipelines on several datasets.
+
+python -m qtt.collect datasets=[PATH,PATH] runs_per_dataset=20 epochs=10 out=DIR
+
+DIR/table/              the curve table, written at the end of every call
+DIR/journals/NAME.jsonl every epoch of a dataset's runs, in the order in which they finished
+DIR/plans/NAME.json     the pipelines of a dataset
+DIR/collection.json     what must stay the same when the collection is continued
+DIR/pipelines/          checkpoints of runs under way
+DIR/*.log               what was said
+"""
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.utils import get_method, instantiate
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.text import Text
+
+from qtt.benchmarking.runner import default_workers
+from qtt.cli import INTERRUPTED, check_overrides, config_directory, errors_for_people, plain, python_command
+from qtt.collecting.collector import Collector, Limits
+from qtt.collecting.frames import to_frames
+from qtt.collecting.plan import Plan, draw_pipelines, run_names
+from qtt.collecting.progress import ProgressWatcher, overview
+from qtt.config_manager import ConfigManager
+from qtt.curves.writing import write_table
+from qtt.data.subset_files import MANIFEST
+from qtt.errors import ConfigError
+from qtt.files import read_json, write_json, write_text
+from qtt.run_folder import RunFolder, environment
+
+FORMAT = 1
+
+
+def main() -> None:
+    """Entry point of `python -m qtt.collect`."""
+    check_overrides("collect", sys.argv[1:])
+    _app()
+
+
+@hydra.main(config_path=config_directory(), config_name="collect", version_base="1.3")
+def _app(config: DictConfig) -> None:
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    with errors_for_people():
+        complete = collect(config, console)
+    out = Path(config.out)
+    again = f"{python_command()} -m qtt.collect {shlex.join(sys.argv[1:])}"
+    lines = [f"Learning curves are in {out / 'table'}"]
+    if complete:
+        lines.append(f"To replay searches on them: {python_command()} -m qtt.benchmark table={out / 'table'}")
+    else:
+        lines.append(f"Interrupted; everything finished is kept. To go on: {again}")
+    for line in lines:
+        console.print(Text(line), soft_wrap=True)
+    if not complete:
+        sys.exit(INTERRUPTED)
+
+
+def collect(config: DictConfig, console: Console) -> bool:
+    """Record what `config` asks for and `out` does not hold yet; False where that was interrupted.
+
+    Raises:
+        ConfigError: impossible settings, or a folder that holds another collection.
+        DatasetError: a dataset cannot be used.
+    """
+    if config.workers < 1:
+        raise ConfigError(f"workers must be at least 1; got {config.workers}.")
+    limits = Limits(int(config.epochs), config.time_cap)
+    if limits.epochs > config.horizon:
+        raise ConfigError(
+            f"epochs={config.epochs} lies beyond horizon={config.horizon}, where schedules end."
+        )
+    out = Path(config.out).absolute()
+    with RunFolder(out) as folder:
+        hub = instantiate(config.model_hub)
+        manager = ConfigManager(instantiate(config.search_space, models=list(hub.names)), hub)
+        identity = _identity(config, manager)
+        folder.agree("collection.json", identity)
+        plans = [
+            _plan(config, manager, dataset, folder, identity)
+            for dataset in _dataset_paths(plain(config.datasets)).items()
+        ]
+        write_json(out / "environment.json", environment())
+        write_text(out / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
+        collector = Collector(plans, out / "journals", limits)
+        runs = collector.pending(int(config.runs_per_dataset), bool(config.retry_failed))
+        _set_threads(config.threads, config.workers)
+        complete = False
+        try:
+            with ProgressWatcher(console, runs, limits.epochs) as watcher:
+                objective = get_method(config.objective.function)
+                collector.collect(runs, objective, int(config.workers), out, watcher)
+            complete = True
+        except KeyboardInterrupt:
+            pass
+        finally:
+            source = config.source or f"python -m qtt.collect, qtt {environment()['packages']['qtt']}"
+            frames = to_frames(plans, collector.ended())
+            write_table(
+                out / "table", frames, source=source, licence=config.licence, notes=plain(config.notes)
+            )
+        console.print(overview(collector.runs, limits.epochs))
+    return complete
+
+
+def _identity(config: DictConfig, manager: ConfigManager) -> dict[str, Any]:
+    """What a collection's curves depend on, beside the datasets."""
+    return {
+        "format": FORMAT,
+        "objective": config.objective.function,
+        "settings": plain(config.objective.settings),
+        "seed": config.seed,
+        "val_fraction": config.val_fraction,
+        "horizon": config.horizon,
+        "time_cap": config.time_cap,
+        "space": json.loads(manager.to_json()),
+    }
+
+
+def _dataset_paths(paths: Any) -> dict[str, Path]:
+    """Datasets by name."""
+    if not isinstance(paths, list) or not paths:
+        raise ConfigError("datasets must be a list of image folders: datasets=[PATH,PATH].")
+    named: dict[str, Path] = {}
+    for path in (Path(path).expanduser().absolute() for path in paths):
+        if named.setdefault(path.name, path) != path:
+            raise ConfigError(f"{named[path.name]} and {path} have the same name; rename one of them.")
+    return named
+
+
+def _plan(
+    config: DictConfig,
+    manager: ConfigManager,
+    dataset: tuple[str, Path],
+    folder: RunFolder,
+    identity: Mapping[str, Any],
+) -> Plan:
+    """The runs on one dataset; those that an earlier, larger call planned stay planned."""
+    name, path = dataset
+    file = folder.path / "plans" / f"{name}.json"
+    earlier = read_json(file)["configs"] if file.exists() else []
+    count = max(int(config.runs_per_dataset), len(earlier))
+    task, metafeatures = get_method(config.objective.describe)(
+        path, val_fraction=config.val_fraction, seed=config.seed
+    )
+    candidates = draw_pipelines(manager, count, config.seed, name)
+    task = replace(
+        task,
+        models=candidates.models,
+        max_fidelity=int(config.horizon),
+        work_dir=folder.pipelines / name,
+        weights_dir=None if config.weights_dir is None else Path(config.weights_dir).absolute(),
+        settings=plain(config.objective.settings),
+        best_score=sys.float_info.max,  # no epoch beats it: nobody wants the weights
+    )
+    if config.objective.check is not None:
+        get_method(config.objective.check)(candidates, task)
+    facts = read_json(path / MANIFEST) if (path / MANIFEST).is_file() else {}
+    names = run_names(name, len(candidates), identity)
+    plan = Plan(name, task, metafeatures, candidates, names, facts.get("set"), facts.get("domain"))
+    data = plan.to_dict()
+    folder.agree(f"plans/{file.name}", {**data, "configs": data["configs"][: len(earlier) or None]})
+    write_json(file, data)  # which may be longer than before
+    return plan
+
+
+def _set_threads(threads: int | None, workers: int) -> None:
+    """Say how many threads the training processes, which are still to be started, may use."""
+    if threads is None and "OMP_NUM_THREADS" in os.environ:
+        return
+    os.environ["OMP_NUM_THREADS"] = str(threads or max(1, default_workers() // workers))
+
+
+if __name__ == "__main__":
+    main()
