@@ -15,6 +15,7 @@ from huggingface_hub import constants, try_to_load_from_cache
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn import functional
 
 from qtt.errors import ModelHubError
 from qtt.model_hub import locate_weights
@@ -73,13 +74,7 @@ def _build(card: ModelCard, num_classes: int, kwargs: Mapping[str, Any]) -> nn.M
 
 def _load(model: nn.Module, card: ModelCard, file: Path) -> None:
     """Load a file strictly: as it is, or through timm's own remapping where the layout differs."""
-    state = dict(read_state(file))
-    if mismatches(model, state):
-        remap = _timm_filter(card)
-        if remap is not None:
-            # a layout that timm does not know makes it stumble; the comparison below says what differs
-            with suppress(KeyError, RuntimeError, ValueError, IndexError, AttributeError):
-                state = remap(state, model)
+    state = fitted(dict(read_state(file)), model, card)
     wrong = mismatches(model, state)
     if wrong:
         shown = "; ".join(wrong[:3]) + (f"; and {len(wrong) - 3} more" if len(wrong) > 3 else "")
@@ -88,6 +83,29 @@ def _load(model: nn.Module, card: ModelCard, file: Path) -> None:
             f"classes, {dict(card.create_kwargs)}): {shown}. Correct the file, its sidecar or the card."
         )
     model.load_state_dict(state, strict=True)  # copies into float32 parameters, so float16 files are upcast
+
+
+def fitted(state: dict[str, Tensor], model: nn.Module, card: ModelCard) -> dict[str, Tensor]:
+    """Weights in the model's own layout and for its input size, as far as that is known; see `mismatches`."""
+    if not mismatches(model, state):
+        return state
+    remap = _timm_filter(card)
+    if remap is not None:
+        # a layout that timm does not know makes it stumble; a comparison afterwards says what differs
+        with suppress(KeyError, RuntimeError, ValueError, IndexError, AttributeError):
+            state = remap(state, model)
+    return _resample_grid(state, model)
+
+
+def _resample_grid(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """VOLO's position embeddings (1, height, width, d) at the model's size; timm leaves them as they are."""
+    own, given = getattr(model, "pos_embed", None), state.get("pos_embed")
+    if own is None or given is None or given.ndim != 4 or given.shape == own.shape:
+        return state
+    grid = functional.interpolate(
+        given.float().permute(0, 3, 1, 2), size=own.shape[1:3], mode="bicubic", antialias=True
+    )
+    return {**state, "pos_embed": grid.permute(0, 2, 3, 1)}
 
 
 def mismatches(model: nn.Module, state: Mapping[str, Tensor]) -> list[str]:

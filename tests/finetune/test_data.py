@@ -1,4 +1,7 @@
+import os
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -6,18 +9,21 @@ import pytest
 import torch
 
 from images import write_image_folder
-from qtt.errors import DatasetError
+from qtt.errors import ConfigError, DatasetError
+from qtt.finetune.cv.classification import extract_task_info_metafeat
 from qtt.finetune.cv.classification.data import (
     DataStore,
     EvalOrder,
     TrainOrder,
+    cache_limit,
     loader,
     updates_per_epoch,
 )
 from qtt.finetune.cv.classification.recipe import Recipe
 from qtt.finetune.cv.classification.settings import FinetuneSettings
 from qtt.finetune.cv.classification.transforms import TrainTransform
-from qtt.types import TaskInfo
+from qtt.run_folder import RunFolder
+from qtt.types import Candidates, TaskInfo
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 8, 24, 512])
@@ -95,11 +101,138 @@ def test_batches_do_not_depend_on_the_number_of_workers(
         assert torch.equal(labels, same_labels)
 
 
-def test_a_damaged_image_is_named(tmp_path: Path, make_task: Callable[..., TaskInfo]) -> None:
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+@pytest.mark.parametrize("where", [{}, {"num_workers": 2}, {"num_workers": 2, "cache_mb": 0}])
+def test_a_damaged_image_is_named_in_one_line(
+    tmp_path: Path,
+    make_task: Callable[..., TaskInfo],
+    where: dict[str, int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 0.1)  # wait for the workers' end
     root = write_image_folder(tmp_path / "set")
-    (root / "train" / "coral" / "005.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-    train, _ = DataStore().splits(make_task(path=root), FinetuneSettings(), 32, "bicubic")
+    damaged = root / "train" / "coral" / "005.png"
+    damaged.write_bytes(b"\x89PNG\r\n\x1a\n")
+    settings = FinetuneSettings(**where)
+    train, _ = DataStore().splits(make_task(path=root), settings, 32, "bicubic")
+    with pytest.raises(DatasetError) as caught:
+        list(loader(train, TrainOrder(24, 8, 0, 0), None, settings.num_workers, pin=False))
+    assert str(caught.value).startswith(f"Image {damaged} cannot be read: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_workers_in_memory_find_the_images_decoded(
+    tmp_path: Path, make_task: Callable[..., TaskInfo]
+) -> None:
+    root = write_image_folder(tmp_path / "set")
+    (root / "train" / "coral" / "005.png").write_bytes(b"")
+    settings = FinetuneSettings(num_workers=2, cache_gb=0)
     with pytest.raises(DatasetError, match=r"coral/005\.png cannot be read"):
-        list(loader(train, TrainOrder(24, 8, 0, 0), None, 0, pin=False))
-    with pytest.raises(DatasetError, match=r"coral/005\.png cannot be read"):
-        DataStore().splits(make_task(path=root), FinetuneSettings(num_workers=2), 32, "bicubic")
+        DataStore().splits(make_task(path=root), settings, 32, "bicubic")
+
+
+def _add(root: Path) -> None:
+    shutil.copy(root / "train" / "coral" / "001.png", root / "train" / "coral" / "new.png")
+
+
+def _remove(root: Path) -> None:
+    (root / "val" / "blue" / "002.png").unlink()
+
+
+def _replace(root: Path) -> None:
+    path = root / "train" / "amber" / "003.png"
+    facts = path.stat()
+    path.write_bytes(path.read_bytes()[:-1] + b"x")  # of equal size
+    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns + 1))
+
+
+def _rename_class(root: Path) -> None:
+    for split in ("train", "val", "test"):
+        (root / split / "coral").rename(root / split / "cyan")
+
+
+CHANGES = [
+    (_add, "1 added (train/coral/new.png)", True),
+    (_remove, "1 removed (val/blue/002.png)", True),
+    (_replace, "1 changed (train/amber/003.png)", False),
+    (
+        _rename_class,
+        "12 added (train/cyan/000.png, train/cyan/001.png, train/cyan/002.png, …); 12 removed",
+        True,
+    ),
+]
+
+
+@pytest.mark.parametrize(("change", "words", "of_names_or_sizes"), CHANGES)
+def test_changes_of_training_or_validation_are_refused(
+    tmp_path: Path,
+    make_task: Callable[..., TaskInfo],
+    change: Callable[[Path], None],
+    words: str,
+    of_names_or_sizes: bool,
+) -> None:
+    root = write_image_folder(tmp_path / "set")
+    task = extract_task_info_metafeat(root)[0]
+    assert task.dataset is not None
+    assert task.dataset.startswith("24 training and 12 validation images")
+    stores = DataStore(), DataStore()
+    tasks = task, make_task(path=root)  # the second does not know what the search began with
+    for store, began in zip(stores, tasks, strict=True):
+        store.check(began)
+    change(root)
+    for store, began in zip(stores, tasks, strict=True):
+        with pytest.raises(DatasetError, match="has changed since this search listed it") as caught:
+            store.check(began)
+        assert words in str(caught.value)
+        assert "start a new one" in str(caught.value)
+    if of_names_or_sizes:  # what another process, and a resumed search, notices
+        with pytest.raises(DatasetError, match=r"24 training and 12 validation|search began with amber"):
+            DataStore().check(task)
+    else:
+        DataStore().check(task)
+    assert (extract_task_info_metafeat(root)[0].dataset != task.dataset) == of_names_or_sizes
+
+
+def test_a_copy_and_a_new_test_split_are_the_same_dataset(tmp_path: Path) -> None:
+    root = write_image_folder(tmp_path / "set", {"train": 8})
+    task = extract_task_info_metafeat(root)[0]
+    store = DataStore()
+    store.check(task)
+    write_image_folder(root, {"test": 2})
+    (root / "train" / "coral" / "notes.txt").write_text("not an image")
+    store.check(task)
+    shutil.copytree(root, tmp_path / "copy")
+    copy = extract_task_info_metafeat(tmp_path / "copy")[0]
+    assert copy.dataset == task.dataset
+    DataStore().check(replace(task, path=tmp_path / "copy"))
+
+
+def test_a_search_is_not_resumed_on_a_changed_dataset(tmp_path: Path) -> None:
+    root = write_image_folder(tmp_path / "set")
+    candidates = Candidates(({"model": "m"},))
+    folder = RunFolder(tmp_path / "run")
+    with folder:
+        folder.claim(candidates, extract_task_info_metafeat(root)[0])
+        folder.claim(candidates, extract_task_info_metafeat(root)[0])
+        _add(root)
+        with pytest.raises(
+            ConfigError, match=r"dataset is '24 training .*' there and '25 training .*another run folder"
+        ):
+            folder.claim(candidates, extract_task_info_metafeat(root)[0])
+
+
+def test_sizes_differ_in_their_files_and_settings_bound_them(
+    tmp_path: Path, make_task: Callable[..., TaskInfo]
+) -> None:
+    settings = FinetuneSettings(cache_dir=str(tmp_path / "images"))
+    store = DataStore()
+    for size in (32, 64):
+        store.splits(make_task(), settings, size, "bicubic")
+    files = sorted((tmp_path / "images").iterdir())
+    assert len(files) == 4
+    assert sorted(path.stat().st_size - 4096 for path in files) == sorted(
+        count * 3 * size * size for size in (32, 64) for count in (24, 12)
+    )
+    assert cache_limit(FinetuneSettings(cache_mb=4096, cache_gb=1)) == 2**30
+    assert cache_limit(FinetuneSettings(cache_mb=1, cache_gb=1)) == 2**20
+    assert cache_limit(FinetuneSettings(cache_mb=4096, cache_gb=0)) == 2**32

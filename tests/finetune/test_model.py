@@ -8,11 +8,11 @@ from torch.nn import functional
 
 from models import FAMILIES, build
 from qtt.errors import ConfigError
-from qtt.finetune.cv.classification.model import build_network, build_optimizer, input_size
+from qtt.finetune.cv.classification.model import build_network, build_optimizer
 from qtt.finetune.cv.classification.recipe import Recipe
 from qtt.finetune.cv.classification.settings import FinetuneSettings
 from qtt.finetune.cv.classification.strategies.freezing import freeze
-from qtt.types import ModelCard, TaskInfo
+from qtt.types import TaskInfo
 
 SCRATCH = FinetuneSettings(pretrained=False, device="cpu")
 
@@ -179,14 +179,6 @@ def test_dropout_reaches_every_family(name: str, make_task: Callable[..., TaskIn
 
     assert spread(0.0) == 0
     assert spread(0.4) > 0
-
-
-def test_input_size_is_the_cards_or_the_settings() -> None:
-    card = ModelCard("m", "m", "f", 1.0, input_size=96)
-    fixed = ModelCard("m", "m", "f", 1.0, input_size=96, fixed_input_size=True)
-    small = FinetuneSettings(image_size=64)
-    assert [input_size(card, FinetuneSettings()), input_size(card, small)] == [96, 64]
-    assert [input_size(fixed, FinetuneSettings()), input_size(fixed, small)] == [96, 96]
 
 
 def test_unknown_models_are_refused(make_task: Callable[..., TaskInfo]) -> None:

@@ -1,110 +1,137 @@
-"""Decoded and resized images in memory, so that every image file is read once and not once an epoch."""
+"""Decoded and resized images, so that every image file is read once and not once an epoch."""
 
-import struct
-import zlib
-from collections.abc import Sequence
+import logging
+import os
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
+from torch.utils.data import get_worker_info
 
+from qtt.data.image_folder import Stamp
 from qtt.errors import DatasetError
+from qtt.finetune.cv.classification.decoding import decode, unreadable
+from qtt.finetune.cv.classification.image_file import ImageFile, MemoryImages
 
-FILTERS = {
-    "nearest": Image.Resampling.NEAREST,
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-}
+log = logging.getLogger(__name__)
 
-UNREADABLE = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-)
-"""What Pillow raises on damaged files, depending on where the damage is."""
+T = TypeVar("T")
+
+THREADS = 8
+"""Most threads that decode; Pillow lets others run while it does."""
 
 
 class ImageCache:
     """Images as uint8, (3, size, size), decoded at first touch.
 
-    limit: bytes that may be kept. Images beyond it are decoded whenever they are asked for.
+    store: keeps the first images; those beyond it are decoded whenever they are asked for. None: in memory.
+    stamps: of the files when they were listed; an image that has changed since is an error.
     """
 
-    def __init__(self, paths: Sequence[Path], size: int, interpolation: str, limit: int) -> None:
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        size: int,
+        interpolation: str,
+        store: ImageFile | MemoryImages | None = None,
+        stamps: Sequence[Stamp] | None = None,
+    ) -> None:
         self.paths = paths
         self.size = size
         self.interpolation = interpolation
-        kept = min(len(paths), limit // (3 * size * size))
-        self._images = torch.empty((kept, 3, size, size), dtype=torch.uint8)
-        self._filled = np.zeros(kept, dtype=bool)
+        self._store = MemoryImages(len(paths), size) if store is None else store
+        self._stamps = stamps
+        self._ready = np.zeros(len(self._store.pixels), dtype=bool)
+        self._lock = Lock()
+
+    def __getstate__(self) -> dict[str, object]:
+        """For workers that start as new processes; a lock stays with its own."""
+        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__dict__.update(state, _lock=Lock())
 
     @property
     def nbytes(self) -> int:
-        """Memory that the cache may come to use."""
-        return self._images.nbytes
+        """Memory or disk that the cache may come to use."""
+        return self._store.pixels.nbytes
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether other processes do not see what this one decodes."""
+        return isinstance(self._store, MemoryImages)
 
     def batch(self, indices: NDArray[np.int64]) -> Tensor:
         """Images in the order of `indices`, (b, 3, size, size) uint8, a copy.
 
         Raises:
-            DatasetError: an image cannot be read.
+            DatasetError: an image cannot be read, or has changed.
         """
-        kept = indices < len(self._filled)
-        for index in indices[kept]:
-            if not self._filled[index]:
-                self._fill(int(index))
+        kept = indices < len(self._ready)
+        known = indices[kept]
+        if not self._ready[known].all():
+            self._each(self._load, np.unique(known[~self._ready[known]]))
         if kept.all():
-            return self._images[torch.from_numpy(indices)]
-        images = [self._images[i] if i < len(self._filled) else self._decode(int(i)) for i in indices]
-        return torch.stack(images)
+            return torch.from_numpy(np.take(self._store.pixels, indices, axis=0))
+        images = np.empty((len(indices), 3, self.size, self.size), dtype=np.uint8)
+        images[kept] = self._store.pixels[known]
+        images[~kept] = np.stack(self._each(self._decode, indices[~kept]))
+        return torch.from_numpy(images)
 
-    def fill(self, threads: int) -> None:
+    def fill(self) -> None:
         """Decode all that is kept and not yet there."""
+        self._each(self._load, np.flatnonzero(~self._ready))
+
+    def _load(self, index: int) -> None:
+        with self._lock:  # the store may be replaced
+            if self._store.holds(index):
+                self._ready[index] = True
+                return
+        image = self._decode(index)
+        with self._lock:
+            try:
+                self._store.write(index, image)
+            except OSError as error:
+                log.info("Further images are kept in memory, because a file cannot take them: %s.", error)
+                memory = MemoryImages(len(self._ready), self.size)
+                for ready in np.flatnonzero(self._ready):
+                    memory.pixels[ready] = self._store.pixels[ready]
+                memory.write(index, image)
+                self._store = memory
+            self._ready[index] = True
+
+    def _decode(self, index: int) -> NDArray[np.uint8]:
+        path = self.paths[index]
+        image = decode(path, self.size, self.interpolation).transpose(2, 0, 1)
+        if self._stamps is not None and _stamp(path) != self._stamps[index]:
+            raise DatasetError(
+                f"Image {path} has changed since this search listed it. Start a new search for the changed "
+                "dataset."
+            )
+        return image
+
+    def _each(self, function: Callable[[int], T], indices: Iterable[np.int64]) -> list[T]:
+        """A function of every index, in threads; workers of a loader are as many processes already."""
+        threads = 1 if get_worker_info() is not None else min(THREADS, available_cores())
         with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(self._fill, map(int, np.flatnonzero(~self._filled))))
-
-    def _fill(self, index: int) -> None:
-        self._images[index] = self._decode(index)
-        self._filled[index] = True
-
-    def _decode(self, index: int) -> Tensor:
-        pixels = decode(self.paths[index], self.size, self.interpolation)
-        return torch.from_numpy(pixels).permute(2, 0, 1)
+            return list(pool.map(function, map(int, indices)))
 
 
-def decode(path: Path, size: int, interpolation: str) -> NDArray[np.uint8]:
-    """Read an image as (size, size, 3): the shorter side resized to `size`, the middle kept.
+def available_cores() -> int:
+    """Processor cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
-    Raises:
-        DatasetError: the file is no image, or a damaged one.
-    """
+
+def _stamp(path: Path) -> Stamp:
     try:
-        with Image.open(path) as image:
-            image.draft("RGB", (size, size))  # JPEGs are decoded at the nearest larger scale
-            image.load()
-            colours = _to_rgb(image)
-    except UNREADABLE as error:
-        raise DatasetError(f"Image {path} cannot be read: {error}. Repair or remove it.") from error
-    side = min(colours.size)
-    left, top = (colours.width - side) / 2, (colours.height - side) / 2
-    box = (left, top, left + side, top + side)
-    resized = colours.resize((size, size), FILTERS.get(interpolation, Image.Resampling.BICUBIC), box=box)
-    return np.array(resized)
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16 bits a pixel: Pillow would clip them to 255 where we must scale
-        values = np.asarray(image, dtype=np.float64)
-        return Image.fromarray(np.clip(values / 257 + 0.5, 0, 255).astype(np.uint8)).convert("RGB")
-    if "transparency" in image.info:
-        image = image.convert("RGBA")
-    return image.convert("RGB")
+        facts = path.stat()
+    except OSError as error:
+        raise unreadable(path, error) from error
+    return facts.st_size, facts.st_mtime_ns

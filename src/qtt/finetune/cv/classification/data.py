@@ -1,11 +1,12 @@
 """Batches of one epoch: in which order images come, how they are augmented, and where they are kept."""
 
-import logging
 import math
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,15 +14,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from qtt.data.image_folder import ImageFolder, Sample, scan_image_folder
+from qtt.data.contents import changes, describe_contents
+from qtt.data.image_folder import ImageFolder, Sample, scan_image_folder, stamp_images
+from qtt.data.user_cache import user_cache
 from qtt.errors import DatasetError
 from qtt.finetune.cv.classification.cache import ImageCache
+from qtt.finetune.cv.classification.image_file import images_key, open_images
 from qtt.finetune.cv.classification.randomness import Stream, derive_seed
 from qtt.finetune.cv.classification.settings import FinetuneSettings
 from qtt.finetune.cv.classification.transforms import TrainTransform
 from qtt.types import TaskInfo
 
-log = logging.getLogger(__name__)
+NEW_SEARCH = "A search is about one dataset: start a new one, in another run folder."
 
 Request = tuple[NDArray[np.int64], int]
 """Positions of a batch's images, and the seed of its augmentation."""
@@ -51,6 +55,29 @@ class BatchDataset(Dataset[tuple[Tensor, Tensor]]):
         if self.transform is not None:
             images = self.transform(images, seed)
         return images, self.split.labels[torch.from_numpy(indices)]
+
+
+class WorkerDataset(BatchDataset):
+    """Batches for a loader with workers: an unreadable image is handed over and not raised.
+
+    A worker's exceptions arrive wrapped into a report of many lines.
+    """
+
+    def __getitem__(self, request: Request) -> Any:
+        try:
+            return super().__getitem__(request)
+        except DatasetError as error:
+            return error
+
+
+class BatchLoader(DataLoader[tuple[Tensor, Tensor]]):
+    """A loader that raises what its workers hand over."""
+
+    def __iter__(self) -> Any:
+        for batch in super().__iter__():
+            if isinstance(batch, DatasetError):
+                raise batch
+            yield batch
 
 
 class TrainOrder(Sampler[Request]):
@@ -105,8 +132,9 @@ def loader(
     split: Split, order: Sampler[Request], transform: TrainTransform | None, workers: int, pin: bool
 ) -> DataLoader[tuple[Tensor, Tensor]]:
     """A loader of whole batches; its workers, if any, live as long as the loader."""
-    return DataLoader(
-        BatchDataset(split, transform),
+    dataset = WorkerDataset(split, transform) if workers else BatchDataset(split, transform)
+    return BatchLoader(
+        dataset,
         sampler=order,
         batch_size=None,
         num_workers=workers,
@@ -116,7 +144,7 @@ def loader(
 
 
 class DataStore:
-    """Datasets that stay in memory between the steps of a search; the latest are kept."""
+    """Datasets that stay open between the steps of a search; the latest are kept."""
 
     def __init__(self, datasets: int = 4) -> None:
         self._limit = datasets
@@ -127,7 +155,7 @@ class DataStore:
         """The task's images, listed once.
 
         Raises:
-            DatasetError: the folder's classes are not the task's.
+            DatasetError: they are not those that the search began with.
         """
         key = (Path(task.path), task.val_fraction, task.seed)
         if key not in self._folders:
@@ -138,26 +166,46 @@ class DataStore:
         if task.class_names and folder.class_names != tuple(task.class_names):
             raise DatasetError(
                 f"The classes below {task.path} are {_listed(folder.class_names)}, but this search began "
-                f"with {_listed(task.class_names)}. Start a new search for the changed dataset."
+                f"with {_listed(task.class_names)}. {NEW_SEARCH}"
+            )
+        if task.dataset is not None and (found := describe_contents(folder)) != task.dataset:
+            raise DatasetError(
+                f"The dataset below {task.path} has changed: it holds {found}, but this search began with "
+                f"{task.dataset}. {NEW_SEARCH}"
             )
         return folder
+
+    def check(self, task: TaskInfo) -> None:
+        """See whether the images are still those that were listed; takes some milliseconds per thousand.
+
+        Raises:
+            DatasetError: images were added, removed or changed.
+        """
+        folder = self.folder(task)
+        listed = {path: folder.stamps[path] for path, _ in (*folder.train, *folder.val)}
+        found = changes(listed, stamp_images(folder.root), folder.root)
+        if found:
+            raise DatasetError(
+                f"The dataset below {task.path} has changed since this search listed it: {found}. "
+                f"{NEW_SEARCH}"
+            )
 
     def splits(
         self, task: TaskInfo, settings: FinetuneSettings, size: int, interpolation: str
     ) -> tuple[Split, Split]:
-        """Training and validation images at one size; the size used last is kept, within `cache_mb`."""
-        key = (Path(task.path), task.val_fraction, task.seed, size, interpolation, settings.cache_mb)
+        """Training and validation images at one size; the sizes used last stay open, within `cache_mb`."""
+        key = (Path(task.path), task.val_fraction, task.seed, size, interpolation, settings)
         if key not in self._splits:
             folder = self.folder(task)
-            limit = settings.cache_mb * 2**20
-            val = _split(folder.val, size, interpolation, limit)
-            train = _split(folder.train, size, interpolation, max(limit - val.images.nbytes, 0))
+            limit = cache_limit(settings)
+            val = open_split(folder, folder.val, settings, size, interpolation, limit)
+            rest = max(limit - val.images.nbytes, 0)
+            train = open_split(folder, folder.train, settings, size, interpolation, rest)
             while self._splits and self._bytes() + train.images.nbytes + val.images.nbytes > limit:
                 self._splits.popitem(last=False)
             self._splits[key] = train, val
-            if settings.num_workers:
-                for split in (train, val):
-                    split.images.fill(settings.num_workers)
+            if settings.num_workers and train.images.in_memory:
+                train.images.fill()  # once, here, and not in every worker
         self._splits.move_to_end(key)
         return self._splits[key]
 
@@ -165,10 +213,38 @@ class DataStore:
         return sum(split.images.nbytes for pair in self._splits.values() for split in pair)
 
 
-def _split(samples: Sequence[Sample], size: int, interpolation: str, limit: int) -> Split:
+def cache_limit(settings: FinetuneSettings) -> int:
+    """Bytes that a dataset's decoded images may take."""
+    limit = settings.cache_mb * 2**20
+    return min(limit, settings.cache_gb * 2**30) if settings.cache_gb else limit
+
+
+def open_split(
+    folder: ImageFolder,
+    samples: Sequence[Sample],
+    settings: FinetuneSettings,
+    size: int,
+    interpolation: str,
+    limit: int,
+) -> Split:
+    """Images and labels of a split at one size; at most `limit` bytes of images are kept."""
     paths = tuple(path for path, _ in samples)
-    labels = torch.tensor([label for _, label in samples], dtype=torch.int64)
-    return Split(ImageCache(paths, size, interpolation, limit), labels)
+    stamps = [folder.stamps[path] for path in paths]
+    kept = min(len(paths), limit // (3 * size * size))
+    key = images_key(folder.root, paths[:kept], stamps[:kept], size, interpolation)
+    store = open_images(_cache_folder(settings), key, kept, size, settings.cache_gb * 2**30)
+    images = ImageCache(paths, size, interpolation, store, stamps)
+    return Split(images, torch.tensor([label for _, label in samples], dtype=torch.int64))
+
+
+def _cache_folder(settings: FinetuneSettings) -> Path | None:
+    if not settings.cache_gb:
+        return None
+    if settings.cache_dir is not None:
+        return Path(settings.cache_dir).expanduser().absolute()
+    with suppress(RuntimeError):  # a user without home
+        return user_cache() / "images"
+    return None
 
 
 def _listed(names: Sequence[str]) -> str:

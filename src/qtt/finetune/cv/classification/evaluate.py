@@ -9,11 +9,10 @@ from safetensors.torch import load_file
 from qtt.data.image_folder import scan_image_folder
 from qtt.errors import ConfigError
 from qtt.files import read_json
-from qtt.finetune.cv.classification.cache import ImageCache
-from qtt.finetune.cv.classification.data import BatchDataset, EvalOrder, Split
+from qtt.finetune.cv.classification.data import BatchDataset, EvalOrder, Split, cache_limit, open_split
 from qtt.finetune.cv.classification.epoch import choose_device
-from qtt.finetune.cv.classification.model import input_size
 from qtt.finetune.cv.classification.settings import FinetuneSettings
+from qtt.finetune.cv.classification.sizes import input_size, size_arguments
 from qtt.types import ModelCard, TaskInfo
 
 BATCH = 64
@@ -33,13 +32,13 @@ def evaluate_incumbent(run_dir: Path | str) -> dict[str, float]:
     facts = read_json(run_dir / "incumbent" / "incumbent.json")
     task = _task(read_json(run_dir / "task.json"))
     settings = FinetuneSettings.from_mapping(task.settings)
-    test = scan_image_folder(task.path, task.val_fraction, task.seed).test
-    if not test:
+    folder = scan_image_folder(task.path, task.val_fraction, task.seed)
+    if not folder.test:
         return {}
     card = ModelCard.from_dict(facts["model"])
-    images = ImageCache([path for path, _ in test], input_size(card, settings), card.interpolation, limit=0)
-    split = Split(images, torch.tensor([label for _, label in test]))
-    network = _network(card, weights, len(facts["class_names"]))
+    size = input_size(card, settings, task.image_size)
+    split = open_split(folder, folder.test, settings, size, card.interpolation, cache_limit(settings))
+    network = _network(card, weights, len(facts["class_names"]), size)
     return {"test accuracy": accuracy(network, split, card, choose_device(settings.device))}
 
 
@@ -58,10 +57,10 @@ def accuracy(network: torch.nn.Module, split: Split, card: ModelCard, device: st
     return hits / len(split)
 
 
-def _network(card: ModelCard, weights: Path, num_classes: int) -> torch.nn.Module:
+def _network(card: ModelCard, weights: Path, num_classes: int, size: int) -> torch.nn.Module:
     from qtt.weights import create_model
 
-    network = create_model(card, num_classes, pretrained=False)
+    network = create_model(card, num_classes, pretrained=False, **size_arguments(card, size))
     network.load_state_dict(load_file(weights))
     return network
 

@@ -4,16 +4,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from qtt.data.contents import describe_contents
 from qtt.data.image_folder import Sample, scan_image_folder
-from qtt.errors import DatasetError
+from qtt.finetune.cv.classification.decoding import UNREADABLE, unreadable
 from qtt.types import MetaFeatures, TaskInfo
 
 INSPECTED = 200
 """Images whose headers are read."""
 
-GREY_MODES = frozenset({"1", "L", "LA", "I", "I;16", "I;16B", "F"})
+GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N", "F"})
 """Pillow's modes of one channel."""
 
 
@@ -30,11 +31,19 @@ def extract_task_info_metafeat(
     """
     folder = scan_image_folder(path, val_fraction, seed)
     sides, grey = _inspect(folder.train, seed)
-    task = TaskInfo(folder.root.resolve(), folder.class_names, val_fraction, seed)
+    image_size = round(float(np.median(sides)))
+    task = TaskInfo(
+        folder.root.resolve(),
+        folder.class_names,
+        val_fraction,
+        seed,
+        image_size=image_size,
+        dataset=describe_contents(folder),
+    )
     features = MetaFeatures(
         train_images=len(folder.train),
         num_classes=len(folder.class_names),
-        image_size=round(float(np.median(sides))),
+        image_size=image_size,
         channels=1 if grey else 3,
     )
     return task, features
@@ -51,6 +60,6 @@ def _inspect(samples: Sequence[Sample], seed: int) -> tuple[list[int], bool]:
             with Image.open(path) as image:
                 sides.append(min(image.size))
                 modes.add(image.mode)
-        except (UnidentifiedImageError, OSError) as error:
-            raise DatasetError(f"Image {path} cannot be read: {error}. Repair or remove it.") from error
+        except UNREADABLE as error:
+            raise unreadable(path, error) from error
     return sides, modes <= GREY_MODES
