@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import sys
-from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
@@ -16,20 +14,6 @@ from safetensors.torch import load_file
 SCRIPTS = Path(__file__).parents[2] / "experiments" / "tiny_hub"
 WEIGHTS = Path(__file__).parents[2] / "src" / "qtt" / "pretrained" / "tiny"
 SIDECARS = sorted(WEIGHTS.glob("*.json"))
-
-
-@pytest.fixture
-def load(monkeypatch: pytest.MonkeyPatch):
-    """Import a script's module as the scripts themselves do, and forget it afterwards."""
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    before = set(sys.modules)
-
-    def importer(name: str) -> ModuleType:
-        return import_module(name)
-
-    yield importer
-    for name in {path.stem for path in SCRIPTS.glob("*.py")} & (set(sys.modules) - before):
-        del sys.modules[name]
 
 
 def small_world(scenes: ModuleType, seed: int = 3):

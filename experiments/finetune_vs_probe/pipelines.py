@@ -1,0 +1,31 @@
+"""The pipelines that were chosen by hand: values of the search space, without the model."""
+
+from typing import Any
+
+BASE: dict[str, Any] = {
+    "opt": "adamw",
+    "lr": 1e-3,
+    "weight_decay": 1e-2,
+    "layer_decay": 0.75,
+    "batch_size": 32,
+    "sched": "cosine",
+    "smoothing": 0.1,
+}
+"""AdamW with smaller steps for earlier layers: the usual way to finetune with few images."""
+
+PIPELINES: dict[str, dict[str, Any]] = {
+    "base": BASE,
+    "gentle": BASE | {"lr": 5e-4},
+    "trivial": BASE | {"data_augmentation": "trivial_augment"},
+    "mixup": BASE | {"mixup": 0.2, "mixup_prob": 1.0},
+    "momentum": BASE | {"opt": "momentum", "momentum": 0.9, "lr": 1e-2, "weight_decay": 1e-3},
+    "frozen": BASE | {"pct_to_freeze": 0.4},
+    "stochastic": BASE | {"stoch_norm": True},
+    "sp": BASE | {"sp_reg": 1e-2},
+    "delta": BASE | {"delta_reg": 1e-2},
+    "bss": BASE | {"bss_reg": 1e-3},
+    "cotuning": BASE | {"cotuning_reg": 1.0},
+}
+
+SETTINGS: dict[str, Any] = {"device": "cpu", "hflip": 0.5}
+"""Of the objective. A mirrored photo of waste or of a texture is one as well."""
