@@ -13,6 +13,7 @@ DIR/*.log               what was said
 import json
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -44,6 +45,7 @@ FORMAT = 1
 def main() -> None:
     """Entry point of `python -m qtt.collect`."""
     check_overrides("collect", sys.argv[1:])
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # job queues stop jobs in this way
     _app()
 
 

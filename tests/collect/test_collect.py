@@ -140,20 +140,29 @@ def _command(datasets: Path, out: Path, *overrides: str) -> list[str]:
     return [sys.executable, "-m", "qtt.collect", f"datasets=[{paths}]", f"out={out}", *overrides]
 
 
-def test_the_command_ends_with_a_table_and_the_next_command(datasets: Path, tmp_path: Path) -> None:
+def test_the_command_can_be_stopped_and_repeated(datasets: Path, tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
-    done = subprocess.run(
-        _command(datasets, tmp_path / "out", *FAST, "runs_per_dataset=1", "epochs=2"),
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
+    out = tmp_path / "out"
+    command = _command(
+        datasets, out, *FAST, "runs_per_dataset=1", "epochs=9", "objective.settings.seconds=0.1"
     )
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    lines = done.stdout.splitlines()
-    assert "best score" in done.stdout and any("peas" in line for line in lines)
-    assert lines[-1].endswith(f"-m qtt.benchmark table={tmp_path / 'out' / 'table'}")
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": environment}
+    with subprocess.Popen(command, **pipes) as first:
+        journal = out / "journals" / "beans.jsonl"
+        while first.poll() is None and not (journal.exists() and journal.read_text().count("\n") > 1):
+            time.sleep(0.01)
+        first.send_signal(signal.SIGTERM)
+        told, errors = first.communicate(timeout=60)
+    assert (first.returncode, errors) == (130, "")
+    assert told.splitlines()[-1].startswith("Interrupted; everything finished is kept. To go on: ")
+    assert read_table(out / "table") == {}
+    second = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    assert (second.returncode, second.stderr) == (0, "")
+    assert "best score" in second.stdout
+    assert second.stdout.splitlines()[-1].endswith(f"-m qtt.benchmark table={out / 'table'}")
+    assert [run[2:] for run in read_table(out / "table").values()] == [
+        ("finished", [score(0, epoch) for epoch in range(1, 10)])
+    ] * 2
 
 
 REAL = (
