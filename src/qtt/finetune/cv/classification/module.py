@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from qtt.errors import QTTError
 from qtt.finetune.cv.classification.mixing import Mixer
@@ -95,6 +96,8 @@ class ClassificationModule(lightning.LightningModule):
         self.sums: dict[str, Any] = {}
         read = any(regularizer.needs_features for regularizer in self.regularizers)
         self._features = FeatureReader(network) if read else None
+        # images in a chunk: batch norms refuse a single one whose maps have shrunk to a pixel
+        self._least = 2 if any(isinstance(module, _BatchNorm) for module in network.modules()) else 1
 
     def normalize(self, images: Tensor) -> Tensor:
         """What the network takes, (b, 3, s, s), of floats from 0 to 255."""
@@ -124,7 +127,7 @@ class ClassificationModule(lightning.LightningModule):
         """
         images, labels = batch
         mixed, targets = self.mixer(images.float(), labels, self.rng)
-        chunks = min(self.accumulate, len(labels))
+        chunks = max(min(self.accumulate, len(labels) // self._least), 1)
         if self.accumulate > 1:
             self.optimizer.zero_grad()
         *first, last = zip(mixed.tensor_split(chunks), targets.tensor_split(chunks), strict=True)

@@ -150,4 +150,4 @@ def _probabilities(
 
 
 def _key(card: ModelCard, settings: FinetuneSettings, task: TaskInfo) -> str:
-    return json.dumps([card.to_dict(), str(task.weights_dir), str(settings)])
+    return json.dumps([card.to_dict(), str(task.weights_dir), str(settings), task.image_size])
