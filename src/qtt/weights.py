@@ -170,15 +170,17 @@ def from_hugging_face(
             f"{'a weights folder (none given)' if weights_dir is None else weights_dir}."
         )
     cached = _in_hugging_face_cache(card)
-    if cached is not None:
-        model = _build(card, card.num_classes, kwargs)
-        _load(model, card, cached)
-        return model
-    try:
-        _require_network()
-        return timm.create_model(card.timm_name, pretrained=True, num_classes=card.num_classes, **kwargs)
-    except Exception as error:  # whatever the network stack raises is one answer: not to be had
-        raise no_weights(card, weights_dir, error) from error
+    if cached is None:
+        try:
+            _require_network()
+            return timm.create_model(card.timm_name, pretrained=True, num_classes=card.num_classes, **kwargs)
+        except Exception as error:  # whatever the network stack raises is one answer: not to be had
+            cached = _in_hugging_face_cache(card)  # there now if timm fetched it but could not resample it
+            if cached is None:
+                raise no_weights(card, weights_dir, error) from error
+    model = _build(card, card.num_classes, kwargs)
+    _load(model, card, cached)
+    return model
 
 
 def _in_hugging_face_cache(card: ModelCard) -> Path | None:

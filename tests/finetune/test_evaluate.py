@@ -13,13 +13,14 @@ from qtt.data.image_folder import scan_image_folder
 from qtt.errors import ConfigError
 from qtt.files import write_json
 from qtt.finetune.cv.classification import evaluate_incumbent
-from qtt.finetune.cv.classification.cache import decode
-from qtt.types import TaskInfo
+from qtt.finetune.cv.classification.decoding import decode
+from qtt.types import ModelCard, TaskInfo
 
 
-def _run_folder(path: Path, task: TaskInfo, network: torch.nn.Module) -> Path:
+def _run_folder(path: Path, task: TaskInfo, network: torch.nn.Module, card: ModelCard | None = None) -> Path:
     """What QuickTuner leaves of an incumbent."""
-    facts = {"model": make_card("test_resnet").to_dict(), "class_names": list(task.class_names)}
+    card = card or make_card("test_resnet")
+    facts = {"model": card.to_dict(), "class_names": list(task.class_names)}
     write_json(path / "incumbent" / "incumbent.json", facts)
     passing = ("models", "work_dir", "weights_dir", "best_score")
     write_json(path / "task.json", {k: v for k, v in task.to_dict().items() if k not in passing})
@@ -42,6 +43,28 @@ def test_accuracy_on_the_test_split(tmp_path: Path, make_task: Callable[..., Tas
     assert 0 < hits < 1
     folder = _run_folder(tmp_path / "run", make_task(path=root), network)
     assert evaluate_incumbent(folder) == {"test accuracy": pytest.approx(hits, abs=1.01 / len(test))}
+
+
+def test_a_model_that_was_bounded_is_evaluated_at_the_size_of_its_training(
+    tmp_path: Path, make_task: Callable[..., TaskInfo]
+) -> None:
+    root = write_image_folder(tmp_path / "set", {"train": 2, "val": 1, "test": 2})
+    card = replace(make_card("test_vit"), input_size=160, fixed_input_size=True, create_kwargs=())
+    network = build("test_vit")  # for 32 pixels
+    task = make_task(path=root, settings={"max_image_size": 32, "cache_dir": str(tmp_path / "images")})
+    assert evaluate_incumbent(_run_folder(tmp_path / "run", task, network, card)).keys() == {"test accuracy"}
+    (file,) = (tmp_path / "images").iterdir()
+    assert file.stat().st_size == 4096 + 6 * 3 * 32 * 32
+
+
+def test_the_datasets_size_is_that_of_training(tmp_path: Path, make_task: Callable[..., TaskInfo]) -> None:
+    root = write_image_folder(tmp_path / "set", {"train": 2, "val": 1, "test": 2})
+    card = replace(make_card("test_resnet"), input_size=160)
+    settings = {"cache_dir": str(tmp_path / "images")}
+    task = replace(make_task(path=root, settings=settings), image_size=70)
+    evaluate_incumbent(_run_folder(tmp_path / "run", task, build("test_resnet"), card))
+    (file,) = (tmp_path / "images").iterdir()
+    assert file.stat().st_size == 4096 + 6 * 3 * 96 * 96
 
 
 def test_nothing_to_say_without_a_test_split(tmp_path: Path, make_task: Callable[..., TaskInfo]) -> None:

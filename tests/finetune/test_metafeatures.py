@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from images import CLASSES, write_image_folder
 from qtt.data.digits import digits_folder
 from qtt.errors import DatasetError
 from qtt.finetune.cv.classification import extract_task_info_metafeat
-from qtt.types import MetaFeatures
+from qtt.types import MetaFeatures, TaskInfo
 
 
 def test_digits() -> None:
@@ -33,7 +34,10 @@ def test_image_size_is_the_median_shorter_side(tmp_path: Path) -> None:
             path = tmp_path / split / "ab"[index % 2] / f"{index}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.new("L", size).save(path)
-    assert extract_task_info_metafeat(tmp_path)[1] == MetaFeatures(10, 2, 30, 1)
+    task, features = extract_task_info_metafeat(tmp_path)
+    assert features == MetaFeatures(10, 2, 30, 1)
+    assert task.image_size == 30
+    assert TaskInfo.from_dict(json.loads(json.dumps(task.to_dict()))) == task
 
 
 def test_names_an_image_that_cannot_be_read(tmp_path: Path) -> None:
