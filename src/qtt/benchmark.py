@@ -130,7 +130,7 @@ def load_problems(table: CurveTable, datasets: Sequence[str] | None, hub: ModelH
     problems = []
     for name in table.datasets if datasets is None else datasets:
         curves = table.curves(name)
-        if not curves.run_ids:
+        if not curves.lengths.any():
             raise ConfigError(f"Dataset {name} has no usable runs; name others by datasets=[…].")
         candidates = Candidates(curves.configs, () if hub is None else _cards(curves, hub))
         problems.append(Problem(curves, table.metafeatures(name), candidates))

@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -18,7 +19,7 @@ import numpy as np
 import qtt
 from qtt.benchmarking.policies import Policy
 from qtt.benchmarking.replay import Replay, replay
-from qtt.errors import ConfigError
+from qtt.errors import ConfigError, QTTError
 from qtt.types import Candidates, MetaFeatures
 
 if TYPE_CHECKING:
@@ -124,22 +125,35 @@ def run_jobs(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, Replay]]:
     """Run all jobs and yield each as it finishes; with one worker in this process and in order.
 
     Raises:
-        Exception: whatever a policy raised; jobs that have not begun are dropped.
+        QTTError: a process died.
+        Exception: whatever a policy raised. Either way, and when the caller stops, the others are ended.
     """
     if workers <= 1 or len(jobs) <= 1:
         yield from ((job, job.run()) for job in jobs)
         return
-    context = multiprocessing.get_context("spawn")
+    others = set(multiprocessing.active_children())
     executor = ProcessPoolExecutor(
-        min(workers, len(jobs)), context, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_DFL)
+        min(workers, len(jobs)), multiprocessing.get_context("spawn"), _ignore_interrupts
     )
     try:
         with _single_threaded():
             futures = {executor.submit(Job.run, job): job for job in jobs}
         for future in as_completed(futures):
             yield futures[future], future.result()
+    except BaseException as error:
+        for process in set(multiprocessing.active_children()) - others:
+            process.terminate()
+        if isinstance(error, BrokenProcessPool):
+            message = "A process of the benchmark died, perhaps for lack of memory. Try fewer workers."
+            raise QTTError(message) from error
+        raise
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _ignore_interrupts() -> None:
+    """Leave Ctrl-C to the parent, which ends its workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def default_workers() -> int:
