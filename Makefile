@@ -55,6 +55,19 @@ format: $(VENV)/.installed-dev  ## put the code into shape
 bench-finetune: $(VENV)/.installed-dev  ## what finetuning costs beyond its forward and backward passes
 	@$(BIN)/python experiments/finetune_speed/bench.py $(ARGS)
 
+QTT_SHARED_DATA ?= ../shared/data
+TABLES := meta_dataset/tables
+IMPORT = $(BIN)/python -m qtt.curves.importers
+
+.PHONY: curves
+curves: $(VENV)/.installed  ## import the published learning curves from QTT_SHARED_DATA into meta_dataset/tables
+	@test -d "$(QTT_SHARED_DATA)" || \
+		{ echo "There is no folder $(QTT_SHARED_DATA) with published curves; set QTT_SHARED_DATA." >&2; exit 1; }
+	@$(IMPORT) extended --source "$(QTT_SHARED_DATA)/quicktune_extended" --out $(TABLES)/quicktune_extended \
+		--datasets meta_dataset/datasets.yaml
+	@$(IMPORT) final --source "$(QTT_SHARED_DATA)/quicktune_micro_final" --out $(TABLES)/quicktune_micro_final \
+		--datasets meta_dataset/datasets.yaml
+
 .PHONY: wheel
 wheel: $(VENV)/.installed-dev  ## build the wheel into dist/
 	@$(BIN)/python -m build --wheel --installer uv .

@@ -153,17 +153,10 @@ def without_inactive(config: Config) -> dict[str, Any]:
     }
 
 
-def decode_configs(columns: Mapping[str, Sequence[Any]], rows: int) -> tuple[Config, ...]:
-    """Configs of `rows` runs from the hyperparameters' columns: native values, inactive ones absent."""
-    names = list(columns)
-    values = [
-        [None if value is None else tuple(value) for value in column]
-        if HYPERPARAMETERS.get(name) == NUMBERS or any(isinstance(value, list) for value in column)
-        else column
-        for name, column in columns.items()
-    ]
-    by_row = zip(*values, strict=True) if names else ((),) * rows
-    return tuple(without_inactive(dict(zip(names, row, strict=True))) for row in by_row)
+def decode_configs(columns: Mapping[str, Sequence[Any]]) -> tuple[Config, ...]:
+    """Configs from the columns of the hyperparameters: native values, inactive ones absent."""
+    values = [[tuple(v) if isinstance(v, list) else v for v in column] for column in columns.values()]
+    return tuple(without_inactive(dict(zip(columns, row, strict=True))) for row in zip(*values, strict=True))
 
 
 def _plain(value: Any) -> Any:

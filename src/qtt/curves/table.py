@@ -93,20 +93,30 @@ class CurveTable:
                 "Its rows are there through read('curves')."
             )
         runs = self._rows("runs", dataset, ("run_id", "status"))
-        keep = pc.not_equal(runs["status"].cast(pa.string()), UNUSABLE)
-        runs = runs.filter(keep)
-        configs = self._rows("configs", dataset).drop_columns(["run_id", "dataset"]).filter(keep)
+        runs = runs.filter(pc.not_equal(runs["status"].cast(pa.string()), UNUSABLE))
         run_ids = runs["run_id"].to_pylist()
+        configs = self.configs(dataset)
         scores, seconds = self._matrices(dataset, run_ids)
         return DatasetCurves(
             dataset=dataset,
             run_ids=tuple(run_ids),
-            configs=decode_configs(configs.to_pydict(), len(run_ids)),
+            configs=tuple(configs[run_id] for run_id in run_ids),
             scores=scores,
             seconds=seconds,
             lengths=np.isfinite(scores).sum(axis=1),
             statuses=tuple(runs["status"].to_pylist()),
         )
+
+    def configs(self, dataset: str) -> dict[str, Config]:
+        """The configs of all runs of a dataset, unusable ones included, by run, in the order of their names.
+
+        Raises:
+            CurveTableError: the table has no such dataset.
+        """
+        columns = self._rows("configs", dataset).to_pydict()
+        run_ids = columns.pop("run_id")
+        del columns["dataset"]
+        return dict(zip(run_ids, decode_configs(columns), strict=True))
 
     def read(self, name: str, dataset: str | None = None) -> "pd.DataFrame":
         """One file as a data frame, whole or of one dataset; `name` is configs, curves, datasets or runs.
@@ -116,8 +126,12 @@ class CurveTable:
         """
         if name not in FILES:
             raise CurveTableError(unknown("file of a curve table", name, FILES))
-        table = self._files[name].read() if dataset is None else self._rows(name, dataset)
-        return table.to_pandas()
+        if dataset is None:
+            return self._files[name].read().to_pandas()
+        if name == "datasets":
+            table = self._files[name].read()
+            return table.filter(pc.equal(table["dataset"].cast(pa.string()), dataset)).to_pandas()
+        return self._rows(name, dataset).to_pandas()
 
     def check(self) -> None:
         """Check every value, as writing does.
@@ -155,7 +169,7 @@ class CurveTable:
 
 
 class _PartedFile:
-    """A Parquet file with a row group per dataset."""
+    """A Parquet file with a row group per dataset; of the file `datasets` itself, one without a name."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -166,7 +180,7 @@ class _PartedFile:
 
     @cached_property
     def datasets(self) -> tuple[str, ...]:
-        """The datasets that have rows here, in the order of the row groups."""
+        """The names of the row groups: the datasets that have rows here, sorted."""
         metadata = self._metadata.metadata or {}
         if ROW_GROUPS.encode() not in metadata:
             raise CurveTableError(

@@ -40,12 +40,12 @@ def write_table(
         CurveTableError: the contents are invalid, or `folder` is something else than a curve table.
     """
     values, kinds = checked(frames, all_epochs)
-    folder = Path(os.path.abspath(folder))  # noqa: PTH100 - a link is to stay where it is
-    if folder.exists() and not (folder / MANIFEST).is_file() and (folder.is_file() or any(folder.iterdir())):
+    place = Path(folder).resolve()
+    if place.exists() and not (place / MANIFEST).is_file() and (place.is_file() or any(place.iterdir())):
         raise CurveTableError(
             f"{folder} exists and is no curve table; nothing was written. Give another folder."
         )
-    fresh = folder.with_name(f".{folder.name}.new")
+    fresh = place.with_name(f".{place.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
     for name in FILES:
@@ -59,16 +59,16 @@ def write_table(
         all_epochs=all_epochs,
     )
     write_json(fresh / MANIFEST, manifest.to_dict())
-    _replace(folder, fresh)
+    _replace(place, fresh)
     return CurveTable.load(folder)
 
 
 def _sorted(name: str, values: Mapping[str, Values]) -> tuple[Values, list[str]]:
-    """The columns of a file in the table's order of rows, and the dataset of every row."""
+    """The columns of a file in the table's order of rows, and the row group of every row."""
     own = values[name]
     if name == "datasets":
-        datasets = own["dataset"]
-        order = sorted(range(len(datasets)), key=datasets.__getitem__)
+        datasets = [""] * len(own["dataset"])  # one row group
+        order = sorted(range(len(datasets)), key=own["dataset"].__getitem__)
     else:
         of_run = dict(zip(values["configs"]["run_id"], values["configs"]["dataset"], strict=True))
         runs = own["run_id"]
