@@ -1,3 +1,4 @@
+import os
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -5,7 +6,13 @@ from pathlib import Path
 import pytest
 
 from images import CLASSES, write_image_folder
-from qtt.data.image_folder import IMAGE_EXTENSIONS, image_folder_path, scan_image_folder, split_off
+from qtt.data.image_folder import (
+    IMAGE_EXTENSIONS,
+    image_folder_path,
+    scan_image_folder,
+    split_off,
+    stamp_images,
+)
 from qtt.errors import DatasetError
 
 
@@ -66,6 +73,65 @@ def test_ignores_hidden_files_and_other_types_and_takes_nested_ones(tmp_path: Pa
     assert names == [f"{number:03d}.png" for number in range(8)] + ["new.PNG"]
 
 
+def test_links_are_followed_but_not_round_and_round(tmp_path: Path) -> None:
+    root = write_image_folder(tmp_path / "set")
+    amber = root / "train" / "amber"
+    (tmp_path / "elsewhere").mkdir()
+    for name in ("000.png", "001.png"):
+        (amber / name).rename(tmp_path / "elsewhere" / name)
+    (amber / "linked.png").symlink_to(tmp_path / "elsewhere" / "000.png")
+    (amber / "more").symlink_to(tmp_path / "elsewhere")
+    (amber / "round").symlink_to(amber)
+    (root / "train" / "dusk").symlink_to(tmp_path / "elsewhere")
+    folder = scan_image_folder(root)
+    names = [path.relative_to(amber).as_posix() for path, label in folder.train if label == 0]
+    assert names == [*(f"{n:03d}.png" for n in range(2, 8)), "linked.png", "more/000.png", "more/001.png"]
+    assert _counts(folder.train)[folder.class_names.index("dusk")] == 2
+
+
+def test_stamps_are_of_every_image(tmp_path: Path) -> None:
+    root = write_image_folder(tmp_path)
+    folder = scan_image_folder(root)
+    paths = [path for split in (folder.train, folder.val, folder.test) for path, _ in split]
+    assert folder.stamps == {path: (path.stat().st_size, path.stat().st_mtime_ns) for path in paths}
+    learned = {path for path, _ in (*folder.train, *folder.val)}
+    assert stamp_images(root) == {path: folder.stamps[path] for path in learned}
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_links_that_lead_nowhere_are_named(tmp_path: Path, split: str) -> None:
+    root = write_image_folder(tmp_path / "set")
+    (root / split / "blue" / "link.JPG").symlink_to(tmp_path / "moved away.jpg")
+    with pytest.raises(
+        DatasetError, match=r"blue/link\.JPG is a link to .*/moved away\.jpg, which cannot be"
+    ):
+        scan_image_folder(root)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on this system")
+def test_pipes_are_refused_and_not_waited_for(tmp_path: Path) -> None:
+    root = write_image_folder(tmp_path / "set")
+    os.mkfifo(root / "train" / "blue" / "pipe.png")
+    with pytest.raises(DatasetError, match=r"pipe\.png is no file but a pipe"):
+        scan_image_folder(root)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root lists every folder")
+def test_a_folder_without_permission_is_named(tmp_path: Path) -> None:
+    root = write_image_folder(tmp_path / "set")
+    (root / "train" / "blue").chmod(0)
+    with pytest.raises(DatasetError, match=r"blue cannot be listed: Permission denied"):
+        scan_image_folder(root)
+    (root / "train" / "blue").chmod(0o755)
+
+
+def test_long_names(tmp_path: Path) -> None:
+    classes = ("a" * 255, "b" * 255)
+    root = write_image_folder(tmp_path, {"train": 2}, classes=classes)
+    (root / "train" / classes[0] / "000.png").rename(root / "train" / classes[0] / ("x" * 251 + ".png"))
+    assert scan_image_folder(root).class_names == classes
+
+
 def test_unicode_names(tmp_path: Path) -> None:
     classes = ("Äpfel", "梨", "огурец с пробелом")
     folder = scan_image_folder(write_image_folder(tmp_path / "früchte", classes=classes))
@@ -104,6 +170,31 @@ def _empty_class(root: Path) -> None:
     (root / "train" / "dusk").mkdir()
 
 
+def _other_files(root: Path) -> None:
+    (root / "train" / "dusk").mkdir()
+    for name in ("a.gif", "b.heic", "c.txt", "d.gif"):
+        (root / "train" / "dusk" / name).write_text("")
+
+
+def _not_split(root: Path) -> None:
+    shutil.rmtree(root)
+    root.mkdir()
+    (root / "photo.jpg").write_text("")
+
+
+def _train_is_a_file(root: Path) -> None:
+    shutil.rmtree(root / "train")
+    (root / "train").write_text("")
+
+
+def _flat_train(root: Path) -> None:
+    for path in sorted((root / "train").rglob("*.png")):
+        path.rename(root / "train" / f"{path.parent.name}-{path.name}")
+    for folder in (root / "train").iterdir():
+        if folder.is_dir():
+            folder.rmdir()
+
+
 def _strange_val(root: Path) -> None:
     (root / "val" / "blue").rename(root / "val" / "bleu")
 
@@ -122,12 +213,16 @@ def _empty_val(root: Path) -> None:
     [
         (_missing, "no dataset folder at"),
         (_flat, "has no folder 'train'.*lie directly in it.*\n.*/train/<class>/"),
-        (_no_classes, "no class folders"),
-        (_one_class, "single class 'coral'"),
-        (_empty_class, "dusk holds no image"),
-        (_strange_val, "val has classes that train lacks: bleu"),
-        (_strange_test, "test has classes that train lacks: bleu"),
-        (_empty_val, "val holds no images"),
+        (_no_classes, "no class folders.*\n.*/train/<class>/"),
+        (_one_class, "single class 'coral'.*\n.*/train/<class>/"),
+        (_empty_class, r"dusk holds no image \([^)]*\)\. Add images or remove the folder"),
+        (_other_files, r"dusk holds no image \([^)]*\), only a\.gif, b\.heic, c\.txt, …\. Add"),
+        (_not_split, "has no folder 'train'.*\n.*/train/<class>/"),
+        (_train_is_a_file, "has no folder 'train'"),
+        (_flat_train, "no class folders.*\n.*/train/<class>/"),
+        (_strange_val, "val has classes that train lacks: bleu.*\n.*/train/<class>/"),
+        (_strange_test, "test has classes that train lacks: bleu.*\n.*/train/<class>/"),
+        (_empty_val, "val holds no images.*\n.*/val/<class>/"),
     ],
 )
 def test_says_what_is_wrong(tmp_path: Path, damage, message: str) -> None:
