@@ -22,6 +22,23 @@ FAMILIES = (
 SOURCE_CLASSES = 10
 """Classes of pretrained weights that tests make themselves."""
 
+TABLE4_FAMILIES: dict[str, dict[str, Any]] = {
+    "beit_base_patch16_224": {"img_size": 32, "depth": 5, "embed_dim": 48, "num_heads": 2},
+    "deit3_small_patch16_224": {"img_size": 32, "depth": 5, "embed_dim": 48, "num_heads": 2},
+    "deit_tiny_distilled_patch16_224": {"img_size": 32, "depth": 5, "embed_dim": 48, "num_heads": 2},
+    "dla46x_c": {},
+    "edgenext_xx_small": {"depths": (1, 1, 2, 1), "dims": (16, 24, 32, 48)},
+    "mobilevit_xxs": {},
+    "mobilevitv2_050": {},
+    "swinv2_tiny_window8_256": {
+        **{"img_size": 32, "window_size": 2, "embed_dim": 24},
+        **{"depths": (1, 1, 1, 1), "num_heads": (1, 2, 2, 2)},
+    },
+    "volo_d1_224": {"img_size": 32},  # its width and depth are fixed
+    "xcit_nano_12_p8_224": {"img_size": 32, "depth": 3, "embed_dim": 32, "num_heads": 2},
+}
+"""The architectures of Table 4 that timm has no tiny model of, as small as they get; one is distilled."""
+
 
 def side(name: str) -> int:
     """Side in pixels of the images that tests give to a model: as small as its architecture allows."""
@@ -30,9 +47,11 @@ def side(name: str) -> int:
 
 def make_card(name: str) -> ModelCard:
     """A card of one of the families."""
-    resizes = name in ("test_vit", "test_vit_relpos", "test_coatnet")
-    kwargs: tuple[tuple[str, Any], ...] = (("img_size", side(name)),) if resizes else ()
-    return ModelCard(name, name, name, params=0.3, input_size=side(name), create_kwargs=kwargs)
+    kwargs = dict(TABLE4_FAMILIES.get(name, {}))
+    if name in ("test_vit", "test_vit_relpos", "test_coatnet"):
+        kwargs["img_size"] = side(name)
+    pairs = tuple(sorted(kwargs.items()))
+    return ModelCard(name, name, name, params=0.3, input_size=side(name), create_kwargs=pairs)
 
 
 def build(name: str, num_classes: int = 3) -> nn.Module:

@@ -52,7 +52,7 @@ class Built:
 def built(card: ModelCard, tmp_path_factory: pytest.TempPathFactory) -> Built:
     """The card's network as a pipeline builds it; once, for building and running it is these tests' cost."""
     folder = tmp_path_factory.mktemp("none")
-    task = TaskInfo(folder, tuple("abcde"[:CLASSES]), folder, models=(card,))
+    task = TaskInfo(folder, tuple("abcde"[:CLASSES]), models=(card,))
     with torch.device("meta"):
         network = build_network(Recipe(card.name, drop=DROP), FinetuneSettings(pretrained=False), task, 0)
     kinds = {name: type(module) for name, module in network.named_modules()}
