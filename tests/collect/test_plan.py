@@ -90,7 +90,7 @@ def test_records_keep_the_first_report_of_an_epoch() -> None:
 def test_peak_memory_is_that_of_the_largest_epoch() -> None:
     assert RunRecord([_success(1, 0.1)]).max_memory is None
     record = RunRecord([_success(1, 0.1, max_memory_mb=3), _success(2, 0.1, max_memory_mb=2.5)])
-    assert record.max_memory == 3 * 1024 * 1024
+    assert record.max_memory == 3e6
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def test_runs_become_rows(runs: list[Run]) -> None:
     rows = run_rows(ended)
     assert rows.status.tolist() == ["finished", "failed"]
     assert rows.note.isna().iloc[0] and rows.note.iloc[1] == "diverged"
-    assert rows.max_memory.iloc[0] == 2 * 2**20 and rows.max_memory.isna().iloc[1]
+    assert rows.max_memory.iloc[0] == 2e6 and rows.max_memory.isna().iloc[1]
 
 
 def test_the_expected_end() -> None:

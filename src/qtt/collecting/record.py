@@ -10,7 +10,7 @@ from qtt.types import Result, Status
 ENDS = (FINISHED, CAPPED, FAILED)
 """How runs end, as curve tables call it."""
 
-_MEGABYTE = 2**20
+_MEGABYTE = 10**6
 
 
 @dataclass
@@ -47,7 +47,7 @@ class RunRecord:
 
     @property
     def max_memory(self) -> float | None:
-        """Peak memory of the device in bytes, None where no epoch reported it (`max_memory_mb`, in 2²⁰)."""
+        """Peak memory of the device in bytes, None where no epoch reported it (`max_memory_mb`, in 10⁶)."""
         peaks = [r.info["max_memory_mb"] for r in self.curve if r.info.get("max_memory_mb") is not None]
         return max(peaks) * _MEGABYTE if peaks else None
 
