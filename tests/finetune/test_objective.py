@@ -1,6 +1,5 @@
 import json
 import logging
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,39 +10,23 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 from torch.nn import functional
 
 from images import write_image_folder
 from models import FAMILIES
+from pipelines import PLAIN, RICH, checkpoint, forget, learned, run
 from qtt.errors import ConfigError, DatasetError
-from qtt.finetune.cv.classification import finetune_script, objective
+from qtt.finetune.cv.classification import objective
 from qtt.finetune.cv.classification.checkpoint import load_checkpoint
 from qtt.finetune.cv.classification.data import DataStore, TrainOrder
-from qtt.finetune.cv.classification.epoch import run_epoch
 from qtt.finetune.cv.classification.model import build_network
 from qtt.finetune.cv.classification.module import TrainingDiverged
-from qtt.finetune.cv.classification.pipeline import WarmPipelines
 from qtt.finetune.cv.classification.recipe import Recipe
 from qtt.finetune.cv.classification.settings import FinetuneSettings
+from qtt.finetune.cv.classification.warm import WarmPipelines
 from qtt.types import Result, TaskInfo, Trial
 
 MakeTask = Callable[..., TaskInfo]
-PLAIN = {"model": "test_resnet", "opt": "adamw", "lr": 3e-3, "batch_size": 8}
-RICH = PLAIN | {
-    "data_augmentation": "trivial_augment",
-    "mixup": 0.4,
-    "cutmix": 1.0,
-    "mixup_prob": 0.75,
-    "drop": 0.3,
-    "smoothing": 0.1,
-    "clip_grad": 1,
-    "layer_decay": 0.75,
-    "warmup_epochs": 5,
-    "sched": "plateau",
-    "patience_epochs": 2,
-    "weight_decay": 0.01,
-}
 
 
 @pytest.fixture(autouse=True)
@@ -51,30 +34,6 @@ def _cold() -> Iterator[None]:
     forget()
     yield
     forget()
-
-
-def forget() -> None:
-    """What a new process does not know."""
-    objective._warm._held.clear()
-    objective._data = DataStore()
-
-
-def run(task: TaskInfo, config: dict[str, Any], *fidelities: int, config_id: int = 0) -> list[Result]:
-    return [
-        result
-        for fidelity in fidelities
-        for result in finetune_script(Trial(config_id, config, fidelity), task)
-    ]
-
-
-def learned(results: list[Result]) -> list[tuple[int, float, Any]]:
-    """Results without seconds."""
-    return [(result.fidelity, result.score, result.info) for result in results]
-
-
-def checkpoint(task: TaskInfo, config_id: int = 0) -> dict[str, Any]:
-    path = task.pipeline_dir(config_id) / "last.ckpt"
-    return torch.load(path, weights_only=True)
 
 
 def assert_same_state(first: dict[str, Any], second: dict[str, Any]) -> None:
@@ -240,159 +199,6 @@ def test_odd_batches_and_single_images(make_task: MakeTask, tmp_path: Path, imag
     task = make_task(path=root)  # 15 or 27 images: batches of 2, of which the last has 3
     assert run(task, RICH | {"batch_size": 2}, 1)[0].succeeded
     assert run(task, RICH | {"batch_size": 13}, 1, config_id=1)[0].succeeded  # 13 + 2, 13 + 14
-
-
-def test_weights_that_beat_the_incumbent_are_left_for_the_tuner(make_task: MakeTask) -> None:
-    task = make_task(best_score=0.1)
-    results = run(task, PLAIN, 4)
-    best = 0.1
-    for result in results:
-        assert task.weights_file(0, result.fidelity).exists() == (result.score > best)
-        best = max(best, result.score)
-    last = [result.fidelity for result in results if task.weights_file(0, result.fidelity).exists()][-1]
-    if last == 4:
-        saved = load_file(task.weights_file(0, 4))
-        assert all(torch.equal(saved[name], tensor) for name, tensor in checkpoint(task)["network"].items())
-    run(replace(task, best_score=1.0), PLAIN, 5)
-    assert not task.weights_file(0, 5).exists()
-
-
-def test_killed_between_checkpoint_and_journal(make_task: MakeTask, monkeypatch: pytest.MonkeyPatch) -> None:
-    task = make_task()
-    whole = run(task, PLAIN, 1, 3)
-    forget()
-
-    def no_training(*_: object, **__: object) -> None:
-        raise AssertionError("these epochs are in the checkpoint")
-
-    monkeypatch.setattr("qtt.finetune.cv.classification.pipeline.run_epoch", no_training)
-    assert run(task, PLAIN, 3) == whole[1:]  # the step from 1 to 3, again, with its costs
-    forget()
-    assert run(task, PLAIN, 2) == whole[:2]  # a caller that knows less than the checkpoint
-    monkeypatch.setattr("qtt.finetune.cv.classification.pipeline.run_epoch", run_epoch)
-    assert [result.fidelity for result in run(task, PLAIN, 4)] == [4]
-
-
-def test_killed_in_the_middle_of_a_step(make_task: MakeTask, tmp_path: Path) -> None:
-    expected = run(make_task(work_dir=tmp_path / "whole"), RICH, 4)
-    task = make_task(work_dir=tmp_path / "killed")
-    run(task, RICH, 1)
-    step = finetune_script(Trial(0, RICH, 4), task)
-    assert learned([next(step)]) == learned(expected[1:2])
-    step.close()
-    forget()
-    temporary = task.pipeline_dir(0) / ".last.ckpt.tmp"
-    temporary.write_bytes(b"half a checkpoint")
-    assert learned(run(task, RICH, 4)) == learned(expected[1:])  # epoch 2 again, from the checkpoint
-    best = -1.0
-    for result in expected:  # only what beat everything before it is kept for the tuner
-        assert task.weights_file(0, result.fidelity).exists() == (result.score > best)
-        best = max(best, result.score) if result.fidelity > 1 else -1.0
-    assert not temporary.exists()
-
-
-class Killed(BaseException):
-    """The end of a process, at a chosen moment."""
-
-
-@pytest.mark.parametrize("moment", range(14))
-def test_killed_anywhere_while_writing(
-    make_task: MakeTask, monkeypatch: pytest.MonkeyPatch, moment: int
-) -> None:
-    """Stop before or after any call that touches the disk; the step, asked again, reports everything."""
-    expected = learned(run(make_task(work_dir=None), PLAIN, 2))
-    forget()
-    moments = iter(range(100))
-
-    def pass_moment() -> None:
-        if next(moments) == moment:
-            raise Killed
-
-    def watched(call: Callable[..., Any]) -> Callable[..., Any]:
-        def calling(*args: Any, **kwargs: Any) -> Any:
-            pass_moment()
-            done = call(*args, **kwargs)
-            pass_moment()
-            return done
-
-        return calling
-
-    task = make_task(best_score=-1.0)
-    seen = []
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", watched(os.fsync))
-        patch.setattr(torch, "save", watched(torch.save))
-        patch.setattr(Path, "replace", watched(Path.replace))
-        with pytest.raises(Killed):
-            for result in finetune_script(Trial(0, PLAIN, 2), task):
-                seen.append(result)  # noqa: PERF402 - what came before the end counts
-    assert learned(seen) == expected[: len(seen)]
-    forget()
-    assert learned(run(task, PLAIN, 2)) == expected
-    assert not list(task.pipeline_dir(0).glob(".*"))
-
-
-def test_a_full_disk_fails_the_trial_and_keeps_the_last_checkpoint(
-    make_task: MakeTask, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    task = make_task()
-    run(task, PLAIN, 1)
-
-    def full(_: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", full)
-        with pytest.raises(OSError, match="No space left"):
-            run(task, PLAIN, 2)
-    assert not list(task.pipeline_dir(0).glob(".*"))
-    assert len(checkpoint(task)["progress"]["records"]) == 1
-    assert learned(run(task, PLAIN, 2)) == learned(run(make_task(work_dir=None), PLAIN, 2)[1:])
-
-
-def test_an_evicted_checkpoint_starts_the_curve_again(make_task: MakeTask) -> None:
-    task = make_task()
-    first = run(task, PLAIN, 2)
-    (task.pipeline_dir(0) / "last.ckpt").unlink()
-    assert learned(run(task, PLAIN, 2)) == learned(first)
-
-
-def test_checkpoints_hold_plain_data(make_task: MakeTask) -> None:
-    task = make_task()
-    results = run(task, PLAIN, 2)
-    content = checkpoint(task)  # loads with weights_only=True
-    records = content["progress"]["records"]
-    assert [record["score"] for record in records] == [result.score for result in results]
-    assert [record["cost"] for record in records] == [result.cost for result in results]
-    assert [path.name for path in task.pipeline_dir(0).glob("*.ckpt*")] == ["last.ckpt"]
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda task, config: (replace(task, seed=1), config),
-        lambda task, config: (replace(task, settings=task.settings | {"hflip": 0.5}), config),
-        lambda task, config: (replace(task, max_fidelity=20), config),
-        lambda task, config: (task, config | {"lr": 1e-4}),
-    ],
-)
-def test_a_checkpoint_of_something_else_is_refused(make_task: MakeTask, change: Any) -> None:
-    task = make_task()
-    run(task, PLAIN, 1)
-    with pytest.raises(ConfigError, match=r"0000/last\.ckpt was written for another pipeline"):
-        other, config = change(task, PLAIN)
-        run(other, config, 2)
-    assert [result.fidelity for result in run(task, PLAIN, 2)] == [2]
-
-
-@pytest.mark.parametrize("length", [0, 100, 5000])
-def test_a_damaged_checkpoint_is_named(make_task: MakeTask, length: int) -> None:
-    task = make_task()
-    run(task, PLAIN, 1)
-    path = task.pipeline_dir(0) / "last.ckpt"
-    path.write_bytes(path.read_bytes()[:length])
-    with pytest.raises(ConfigError, match=r"last\.ckpt cannot be read .* Remove it to train"):
-        run(task, PLAIN, 2)
 
 
 @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")  # how torch starts its workers

@@ -17,6 +17,8 @@ from qtt.types import TaskInfo, Trial
 
 FORMAT = 1
 NAME = "last.ckpt"
+WHERE_IT_RUNS = ("num_workers", "cache_mb", "cache_dir", "cache_gb", "device", "oom_accumulation")
+"""Settings that change no learning curve, or say so in their epochs' records."""
 
 EpochRecord = dict[str, Any]
 """`score`, `cost` and `info` of a finished epoch, JSON-able."""
@@ -44,6 +46,9 @@ class Progress:
 
         A step that is asked for twice was cut off between its checkpoint and the journal: all it finished is
         reported again. So is everything, where the caller knows less than the checkpoint.
+
+        The caller may also know more, for results are reported while checkpoints are still being written.
+        Then nothing is reported from here: training goes on from the checkpoint, and gives what it gave.
         """
         if target == self.step_target:
             return range(self.step_start + 1, min(self.epoch, target) + 1)
@@ -58,7 +63,7 @@ def checkpoint_path(task: TaskInfo, config_id: int) -> Path | None:
 def fingerprint(trial: Trial, task: TaskInfo, settings: FinetuneSettings) -> str:
     """Hash of everything that determines a pipeline's learning curve."""
     chosen = asdict(settings)
-    for name in ("num_workers", "cache_mb", "cache_dir", "cache_gb", "device"):  # where it runs, not what
+    for name in WHERE_IT_RUNS:
         del chosen[name]
     content = {
         "config": dict(trial.config),
@@ -75,7 +80,6 @@ def fingerprint(trial: Trial, task: TaskInfo, settings: FinetuneSettings) -> str
 
 def save_checkpoint(path: Path, print_: str, progress: Progress, state: Mapping[str, Any]) -> None:
     """Replace the checkpoint: at any moment the old one or the new one is there, whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         with temporary.open("wb") as file:
@@ -99,7 +103,7 @@ def load_checkpoint(path: Path, print_: str) -> tuple[Progress, dict[str, Any]] 
         return None
     except (RuntimeError, EOFError, OSError, UnpicklingError) as error:
         raise ConfigError(
-            f"Checkpoint {path} cannot be read ({_first_line(error)}). Remove it to train this pipeline anew."
+            f"Checkpoint {path} cannot be read ({first_line(error)}). Remove it to train this pipeline anew."
         ) from error
     if content.get("format") != FORMAT or content.get("fingerprint") != print_:
         raise ConfigError(
@@ -110,5 +114,6 @@ def load_checkpoint(path: Path, print_: str) -> tuple[Progress, dict[str, Any]] 
     return Progress(**{**progress, "records": tuple(progress["records"])}), content
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """The first line of what an error says, or its kind."""
     return (str(error).splitlines() or [type(error).__name__])[0]

@@ -6,50 +6,63 @@ step or many, a pipeline's learning curve is the same.
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from safetensors.torch import save_file
 
 from qtt.errors import ConfigError
+from qtt.finetune.cv.classification import memory
 from qtt.finetune.cv.classification.checkpoint import (
+    EpochRecord,
     Progress,
     checkpoint_path,
     fingerprint,
     load_checkpoint,
-    save_checkpoint,
 )
 from qtt.finetune.cv.classification.data import DataStore
 from qtt.finetune.cv.classification.epoch import choose_device
-from qtt.finetune.cv.classification.pipeline import Pipeline, Stamp, WarmPipelines
+from qtt.finetune.cv.classification.memory import OutOfMemory
+from qtt.finetune.cv.classification.pipeline import Pipeline
 from qtt.finetune.cv.classification.recipe import Recipe
 from qtt.finetune.cv.classification.settings import FinetuneSettings
+from qtt.finetune.cv.classification.warm import WarmPipelines
+from qtt.finetune.cv.classification.writer import Checkpoint, CheckpointWriter
 from qtt.types import Result, TaskInfo, Trial
 
 _data = DataStore()
 _warm = WarmPipelines(limit=4, limit_bytes=2 * 2**30)
+_writer = CheckpointWriter()
 
 
 def finetune(trial: Trial, task_info: TaskInfo) -> Iterator[Result]:
-    """Finetune `trial.config` until epoch `trial.fidelity`, yielding a result per epoch once it is on disk.
+    """Finetune `trial.config` until epoch `trial.fidelity`, yielding a result per epoch.
 
     score: top-1 accuracy on the validation split. cost: seconds of training and evaluation, and for the first
     epoch of building or resuming the pipeline. info: train_loss, val_loss (mean cross-entropy), lr (the
-    largest at the epoch's end). Epochs that the checkpoint has but this step was asked for are reported from
-    there. Weights that beat `task_info.best_score` are left in `task_info.weights_file`.
+    largest at the epoch's end), on a GPU max_memory_mb, and accumulate (see `FinetuneSettings`) where memory
+    ran out.
+
+    A checkpoint is written while its epoch's result is already known; one at a time, and the last of all,
+    that of `task_info.max_fidelity`, before its result. A process that dies meanwhile leaves the checkpoint
+    before it, from which the same epoch comes again, to the bit. Epochs that the checkpoint has but this step
+    was asked for are reported from there. Weights that beat `task_info.best_score` are in
+    `task_info.weights_file` before their result is reported.
 
     Raises:
         ConfigError: config, settings or checkpoint cannot be used.
         DatasetError: the dataset or an image cannot.
         ModelHubError: the model's weights cannot be had.
         TrainingDiverged: a loss is not finite.
+        CheckpointError: the checkpoint of the epoch before could not be written.
+        OutOfMemory: the pipeline needs more memory than there is.
     """
     start = time.monotonic()
     step = _Step.of(trial, task_info)
     best = task_info.best_score
     reached = 0
     while True:
-        pipeline = step.pipeline()
+        pipeline, checkpoint = step.pipeline()
         if not reached:
             for epoch in pipeline.progress.to_replay(trial.fidelity):
                 replayed = step.result(pipeline.progress, epoch)
@@ -57,10 +70,14 @@ def finetune(trial: Trial, task_info: TaskInfo) -> Iterator[Result]:
                 reached = epoch
                 yield replayed
         if pipeline.progress.epoch >= trial.fidelity:
-            step.hold(pipeline)
+            _warm.put(step.key, pipeline, checkpoint)
             return
-        step.begin(pipeline)
-        record = pipeline.train_epoch()
+        record = step.train(pipeline)
+        if isinstance(record, OutOfMemory):
+            del pipeline
+            memory.release()
+            step.relieve(record)
+            continue
         pipeline.finish(record | {"cost": time.monotonic() - start})
         if best is None or record["score"] > best:
             best = record["score"]
@@ -74,9 +91,12 @@ def finetune(trial: Trial, task_info: TaskInfo) -> Iterator[Result]:
         start = time.monotonic()
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Step:
-    """What stays the same from the first to the last epoch of a step."""
+    """One step, from its first epoch to its last.
+
+    failed_in, chunked_from: epoch in which memory ran out, and epoch from which batches are split.
+    """
 
     trial: Trial
     task: TaskInfo
@@ -84,6 +104,8 @@ class _Step:
     settings: FinetuneSettings
     fingerprint: str
     path: Path | None
+    _failed_in: int = field(default=0, init=False)
+    _chunked_from: int | None = field(default=None, init=False)
 
     @classmethod
     def of(cls, trial: Trial, task: TaskInfo) -> "_Step":
@@ -95,6 +117,7 @@ class _Step:
             )
         if not task.class_names:
             task = replace(task, class_names=_data.folder(task).class_names)
+        _data.check(task)
         settings = replace(settings, device=choose_device(settings.device))
         identity = fingerprint(trial, task, settings)
         return cls(trial, task, recipe, settings, identity, checkpoint_path(task, trial.config_id))
@@ -104,31 +127,61 @@ class _Step:
         place = self.path or self.task.path
         return f"{place}|{self.trial.config_id}|{self.settings}|{self.fingerprint}"
 
-    def pipeline(self) -> Pipeline:
-        """The pipeline as its last checkpoint left it: from memory where that is as new, else from disk."""
-        warm = _warm.take(self.key, _stamp(self.path))
+    def pipeline(self) -> tuple[Pipeline, Checkpoint | None]:
+        """The pipeline after its last epoch: from memory, or from disk where it or its checkpoint is gone."""
+        warm = _warm.take(self.key)
         if warm is not None:
             return warm
+        _writer.wait()
         found = None if self.path is None else load_checkpoint(self.path, self.fingerprint)
         pipeline = Pipeline(self.recipe, self.settings, self.task, self.trial.config_id, _data)
         if found is not None:
             pipeline.restore(*found)
-        return pipeline
+        return pipeline, None if self.path is None else Checkpoint(self.path)
 
-    def begin(self, pipeline: Pipeline) -> None:
-        """Note at which epoch a step began, unless this one is a repetition."""
+    def train(self, pipeline: Pipeline) -> EpochRecord | OutOfMemory:
+        """Train the next epoch."""
         progress = pipeline.progress
-        if progress.step_target != self.trial.fidelity:
+        if progress.step_target != self.trial.fidelity:  # else this step is a repetition
             pipeline.progress = replace(progress, step_start=progress.epoch, step_target=self.trial.fidelity)
+        pipeline.module.accumulate = self._chunks(progress)
+        others = memory.begin_measuring(pipeline)
+        try:
+            record = pipeline.train_epoch()
+        except Exception as error:
+            _writer.wait()  # the caller may remove the folder of a failed pipeline
+            if not memory.is_out_of_memory(error):
+                raise
+            self._failed_in = progress.epoch + 1
+            return memory.explain(error, pipeline)
+        return record | {"info": record["info"] | memory.measured(pipeline, others)}
+
+    def relieve(self, problem: OutOfMemory) -> None:
+        """Give the epoch another chance: without other pipelines in memory, then with batches in chunks.
+
+        Raises:
+            OutOfMemory: both were tried.
+        """
+        if _warm.clear():
+            return
+        if self._chunked_from is not None or self.settings.oom_accumulation <= problem.chunks:
+            raise problem
+        self._chunked_from = self._failed_in
+
+    def _chunks(self, progress: Progress) -> int:
+        """Chunks of a batch in the next epoch: as many as in the last one, or more where memory ran out."""
+        if self._chunked_from is not None and progress.epoch + 1 >= self._chunked_from:
+            return self.settings.oom_accumulation
+        return int(progress.records[-1]["info"].get("accumulate", 1)) if progress.records else 1
 
     def save(self, pipeline: Pipeline) -> None:
-        """Write the checkpoint, and keep the pipeline in memory."""
+        """Begin to write the checkpoint, and keep the pipeline in memory."""
+        checkpoint = None
         if self.path is not None:
-            save_checkpoint(self.path, self.fingerprint, pipeline.progress, pipeline.state())
-        self.hold(pipeline)
-
-    def hold(self, pipeline: Pipeline) -> None:
-        _warm.put(self.key, _stamp(self.path), pipeline)
+            checkpoint = _writer.submit(self.path, self.fingerprint, pipeline.progress, pipeline.state())
+            if pipeline.progress.epoch == self.task.max_fidelity:
+                _writer.wait()  # a tuner removes the folder of a finished pipeline
+        _warm.put(self.key, pipeline, checkpoint)
 
     def save_weights(self, pipeline: Pipeline) -> None:
         """Leave the network's weights for the tuner, whole or not at all."""
@@ -149,11 +202,3 @@ class _Step:
         return Result(
             self.trial.config_id, epoch, record["score"], max(record["cost"], 1e-6), info=record["info"]
         )
-
-
-def _stamp(path: Path | None) -> Stamp | None:
-    try:
-        facts = None if path is None else path.stat()
-    except FileNotFoundError:
-        return None
-    return None if facts is None else (facts.st_ino, facts.st_size, facts.st_mtime_ns)

@@ -1,7 +1,6 @@
 """A live pipeline: what is in memory between two of its epochs."""
 
 import math
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -52,7 +51,7 @@ class Pipeline:
         self.progress = Progress()
         card = task.card(recipe.model)
         self.precision = choose_precision(recipe.amp, settings.device)
-        size = input_size(card, settings, task.image_size)
+        self.image_size = size = input_size(card, settings, task.image_size)
         train, val = store.splits(task, settings, size, card.interpolation)
         self.learner = build_learner(recipe, settings, task, config_id, self.precision)
         self.updates = updates_per_epoch(len(train), recipe.batch_size)
@@ -148,35 +147,3 @@ class Pipeline:
 
     def _seed(self, epoch: int, stream: Stream) -> int:
         return derive_seed(self.task.seed, self.config_id, epoch, stream)
-
-
-Stamp = tuple[int, int, int]
-"""Inode, size and time of a checkpoint file: it changes whenever the file is replaced."""
-
-
-class WarmPipelines:
-    """The pipelines used last, in memory; each is given out once, and comes back when its epoch is done.
-
-    So a pipeline whose epoch failed half-way is never seen again.
-
-    limit, limit_bytes: how many are held, and how much memory they may take; the latest is held in any case.
-    """
-
-    def __init__(self, limit: int, limit_bytes: int) -> None:
-        self._limit = limit
-        self._limit_bytes = limit_bytes
-        self._held: OrderedDict[str, tuple[Pipeline, Stamp | None]] = OrderedDict()
-
-    def take(self, key: str, stamp: Stamp | None) -> Pipeline | None:
-        """The pipeline of this key, if it is as far as its checkpoint."""
-        pipeline, seen = self._held.pop(key, (None, None))
-        return pipeline if seen == stamp else None
-
-    def put(self, key: str, stamp: Stamp | None, pipeline: Pipeline) -> None:
-        """Hold a pipeline whose checkpoint is on disk, and let go of the one unused longest."""
-        self._held[key] = pipeline, stamp
-        while len(self._held) > 1 and (len(self._held) > self._limit or self._bytes() > self._limit_bytes):
-            self._held.popitem(last=False)
-
-    def _bytes(self) -> int:
-        return sum(pipeline.nbytes for pipeline, _ in self._held.values())

@@ -26,6 +26,8 @@ class FinetuneSettings:
         again in every epoch.
     cache_dir: folder of decoded images, shared by all searches; None: `images` below the cache folder.
     cache_gb: disk that this folder may take; datasets used longest ago give way. 0: keep images in memory.
+    oom_accumulation: chunks in which batches go through the network once a pipeline has run out of memory;
+        the batch size of an update stays. 1: the pipeline fails instead.
     crop_area: training images are random crops of at least this share of the image, resized; 1: no crops.
     hflip: probability that a training image is mirrored. 0 by default: mirroring changes the meaning of
         digits, characters and many signs.
@@ -39,6 +41,7 @@ class FinetuneSettings:
     cache_mb: int = 2048
     cache_dir: str | None = None
     cache_gb: int = 20
+    oom_accumulation: int = 1
     crop_area: float = 0.7
     hflip: float = 0.0
 
@@ -52,6 +55,7 @@ class FinetuneSettings:
             "cache_mb": _is_int(self.cache_mb, 0),
             "cache_dir": self.cache_dir is None or isinstance(self.cache_dir, str),
             "cache_gb": _is_int(self.cache_gb, 0),
+            "oom_accumulation": _is_int(self.oom_accumulation, 1),
             "crop_area": _is_number(self.crop_area) and 0 < self.crop_area <= 1,
             "hflip": _is_number(self.hflip) and 0 <= self.hflip <= 1,
         }
@@ -80,6 +84,7 @@ _HELP = {
     "cache_mb": "Give megabytes, a whole number from 0.",
     "cache_dir": "Give the path of a folder, or null for the usual one.",
     "cache_gb": "Give gigabytes, a whole number from 0.",
+    "oom_accumulation": "Give a number of chunks, a whole number from 1.",
     "crop_area": "Give a share above 0 and up to 1.",
     "hflip": "Give a probability from 0 to 1.",
 }
