@@ -44,8 +44,8 @@ class Regularizers:
     @property
     def nbytes(self) -> int:
         """Memory of what the terms hold, counted once where they share it."""
-        held = {id(tensor): tensor for term in self.terms for tensor in term.held}
-        return sum(tensor.nbytes for tensor in held.values())
+        held = {tensor.data_ptr(): tensor.nbytes for term in self.terms for tensor in term.held}
+        return sum(held.values())
 
 
 def build_regularizers(
