@@ -16,6 +16,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -52,14 +53,15 @@ def main() -> None:
 @hydra.main(config_path=config_directory(), config_name="collect", version_base="1.3")
 def _app(config: DictConfig) -> None:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
-    with errors_for_people():
+    complete = False
+    with errors_for_people(), suppress(KeyboardInterrupt):
         complete = collect(config, console)
-    out = Path(config.out)
-    again = f"{python_command()} -m qtt.collect {shlex.join(sys.argv[1:])}"
-    lines = [f"Learning curves are in {out / 'table'}"]
+    table = Path(config.out) / "table"
+    lines = [f"Learning curves are in {table}"] if table.exists() else []
     if complete:
-        lines.append(f"To replay searches on them: {python_command()} -m qtt.benchmark table={out / 'table'}")
+        lines.append(f"To replay searches on them: {python_command()} -m qtt.benchmark table={table}")
     else:
+        again = f"{python_command()} -m qtt.collect {shlex.join(sys.argv[1:])}"
         lines.append(f"Interrupted; everything finished is kept. To go on: {again}")
     for line in lines:
         console.print(Text(line), soft_wrap=True)
@@ -129,14 +131,24 @@ def _identity(config: DictConfig, manager: ConfigManager) -> dict[str, Any]:
 
 
 def _dataset_paths(paths: Any) -> dict[str, Path]:
-    """Datasets by name."""
+    """Datasets by name; `*` in a path stands for all folders that match."""
     if not isinstance(paths, list) or not paths:
         raise ConfigError("datasets must be a list of image folders: datasets=[PATH,PATH].")
     named: dict[str, Path] = {}
-    for path in (Path(path).expanduser().absolute() for path in paths):
+    for path in [match for given in paths for match in _matches(Path(given).expanduser().absolute())]:
         if named.setdefault(path.name, path) != path:
             raise ConfigError(f"{named[path.name]} and {path} have the same name; rename one of them.")
     return named
+
+
+def _matches(path: Path) -> list[Path]:
+    if "*" not in str(path):
+        return [path]
+    matches = Path(path.anchor).glob(str(path.relative_to(path.anchor)))
+    found = sorted(match for match in matches if match.is_dir())
+    if not found:
+        raise ConfigError(f"No folder matches {path}.")
+    return found
 
 
 def _plan(

@@ -112,11 +112,17 @@ def test_another_collection_in_the_same_folder_is_refused(
         ("datasets=[]", "datasets must be a list"),
         ("datasets=beans", "datasets must be a list"),
         ("datasets=[a/beans,b/beans]", "have the same name"),
+        ("datasets=[nowhere/*]", "No folder matches"),
     ],
 )
 def test_impossible_settings_are_refused(datasets: Path, tmp_path: Path, override: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         _collect(datasets, tmp_path, override)
+
+
+def test_a_star_stands_for_all_folders(datasets: Path, tmp_path: Path) -> None:
+    _collect(datasets, tmp_path, "runs_per_dataset=1", "epochs=1", f"datasets=[{datasets}/*s]")
+    assert CurveTable.load(tmp_path / "table").datasets == ("beans", "peas")
 
 
 def test_threads_are_shared_by_the_workers(
