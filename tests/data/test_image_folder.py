@@ -93,9 +93,9 @@ def test_stamps_are_of_every_image(tmp_path: Path) -> None:
     root = write_image_folder(tmp_path)
     folder = scan_image_folder(root)
     paths = [path for split in (folder.train, folder.val, folder.test) for path, _ in split]
-    assert folder.stamps == {path: (path.stat().st_size, path.stat().st_mtime_ns) for path in paths}
-    learned = {path for path, _ in (*folder.train, *folder.val)}
-    assert stamp_images(root) == {path: folder.stamps[path] for path in learned}
+    assert folder.stamps == {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in paths}
+    learned = {str(path) for path, _ in (*folder.train, *folder.val)}
+    assert stamp_images(root) == folder.learned == {path: folder.stamps[path] for path in learned}
 
 
 @pytest.mark.parametrize("split", ["train", "val", "test"])

@@ -17,15 +17,17 @@ def describe_contents(folder: ImageFolder) -> str:
     contents are not read: that would take as long as an epoch. An image replaced by another of equal size
     goes unnoticed here; within a process `changes` finds it by its time.
     """
-    files = sorted(path for path, _ in (*folder.train, *folder.val))
-    lines = (f"{path.relative_to(folder.root).as_posix()}\0{folder.stamps[path][0]}\n" for path in files)
+    sizes = {
+        Path(path).relative_to(folder.root).as_posix(): size for path, (size, _) in folder.learned.items()
+    }
+    lines = (f"{path}\0{size}\n" for path, size in sorted(sizes.items()))
     digest = hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
     return (
         f"{len(folder.train)} training and {len(folder.val)} validation images, names and sizes {digest[:16]}"
     )
 
 
-def changes(before: Mapping[Path, Stamp], after: Mapping[Path, Stamp], root: Path) -> str:
+def changes(before: Mapping[str, Stamp], after: Mapping[str, Stamp], root: Path) -> str:
     """What differs between two lists of images, in words with some names; empty where nothing does."""
     if before == after:
         return ""
@@ -37,6 +39,6 @@ def changes(before: Mapping[Path, Stamp], after: Mapping[Path, Stamp], root: Pat
     return "; ".join(f"{len(paths)} {kind} ({_named(paths, root)})" for kind, paths in kinds.items() if paths)
 
 
-def _named(paths: Sequence[Path], root: Path) -> str:
-    names = [path.relative_to(root).as_posix() for path in paths[:SHOWN]]
+def _named(paths: Sequence[str], root: Path) -> str:
+    names = [Path(path).relative_to(root).as_posix() for path in paths[:SHOWN]]
     return ", ".join(names) + (", …" if len(paths) > SHOWN else "")

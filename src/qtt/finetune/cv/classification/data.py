@@ -148,7 +148,7 @@ class DataStore:
 
     def __init__(self, datasets: int = 4) -> None:
         self._limit = datasets
-        self._folders: OrderedDict[tuple[Path, float, int], ImageFolder] = OrderedDict()
+        self._folders: OrderedDict[tuple[Path, float, int], tuple[ImageFolder, str]] = OrderedDict()
         self._splits: OrderedDict[tuple[object, ...], tuple[Split, Split]] = OrderedDict()
 
     def folder(self, task: TaskInfo) -> ImageFolder:
@@ -159,18 +159,19 @@ class DataStore:
         """
         key = (Path(task.path), task.val_fraction, task.seed)
         if key not in self._folders:
-            self._folders[key] = scan_image_folder(*key)
+            folder = scan_image_folder(*key)
+            self._folders[key] = folder, describe_contents(folder)
             while len(self._folders) > self._limit:
                 self._folders.popitem(last=False)
-        folder = self._folders[key]
+        folder, contents = self._folders[key]
         if task.class_names and folder.class_names != tuple(task.class_names):
             raise DatasetError(
                 f"The classes below {task.path} are {_listed(folder.class_names)}, but this search began "
                 f"with {_listed(task.class_names)}. {NEW_SEARCH}"
             )
-        if task.dataset is not None and (found := describe_contents(folder)) != task.dataset:
+        if task.dataset not in (None, contents):
             raise DatasetError(
-                f"The dataset below {task.path} has changed: it holds {found}, but this search began with "
+                f"The dataset below {task.path} has changed: it holds {contents}, but this search began with "
                 f"{task.dataset}. {NEW_SEARCH}"
             )
         return folder
@@ -182,8 +183,7 @@ class DataStore:
             DatasetError: images were added, removed or changed.
         """
         folder = self.folder(task)
-        listed = {path: folder.stamps[path] for path, _ in (*folder.train, *folder.val)}
-        found = changes(listed, stamp_images(folder.root), folder.root)
+        found = changes(folder.learned, stamp_images(folder.root), folder.root)
         if found:
             raise DatasetError(
                 f"The dataset below {task.path} has changed since this search listed it: {found}. "
@@ -229,7 +229,7 @@ def open_split(
 ) -> Split:
     """Images and labels of a split at one size; at most `limit` bytes of images are kept."""
     paths = tuple(path for path, _ in samples)
-    stamps = [folder.stamps[path] for path in paths]
+    stamps = [folder.stamps[str(path)] for path in paths]
     kept = min(len(paths), limit // (3 * size * size))
     key = images_key(folder.root, paths[:kept], stamps[:kept], size, interpolation)
     store = open_images(_cache_folder(settings), key, kept, size, settings.cache_gb * 2**30)
