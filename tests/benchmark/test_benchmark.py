@@ -179,10 +179,8 @@ def test_the_command_shows_a_table_and_what_to_do_next(table, tmp_path):
     assert [json.loads(line)["job"] for line in lines].count(["asha", "B", 1]) == 1
 
 
-@pytest.mark.parametrize(("arguments", "message"), [([], "table has no value"), (["tabel=x"], "mean table")])
-def test_the_command_explains_mistakes(tmp_path, arguments, message):
-    command = [sys.executable, "-m", "qtt.benchmark", *arguments]
+def test_the_command_explains_what_is_missing(tmp_path):
+    command = [sys.executable, "-m", "qtt.benchmark"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.stderr == "Error: table has no value and needs one: add table=… to the command.\n"
