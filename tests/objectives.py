@@ -1,9 +1,11 @@
 """Objectives for tests of the tuner, importable by the training process."""
 
+import ctypes
 import json
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,6 +85,31 @@ def dying(trial: Trial, task: TaskInfo) -> Result:
     if trial.config_id % 2:
         os.kill(os.getpid(), signal.SIGKILL)
     return Result(trial.config_id, trial.fidelity, 0.5, 0.1, info={"pid": os.getpid()})
+
+
+def ending(trial: Trial, task: TaskInfo) -> Result:
+    """Ends as `settings['how']` says."""
+    if task.settings["how"] == "memory":
+        raise MemoryError
+    if task.settings["how"] == "exit":
+        os._exit(3)
+    os.kill(os.getpid(), signal.Signals[task.settings["how"]])
+    raise AssertionError("not reached")
+
+
+def writing(trial: Trial, task: TaskInfo) -> Iterator[Result]:
+    """Reports at once, writes a file meanwhile, and then hangs; with `deaf`, in compiled code."""
+    thread = threading.Thread(target=_write_late, args=(Path(task.settings["file"]),))
+    thread.start()
+    yield Result(trial.config_id, 1, 0.5, 0.1)
+    if task.settings.get("deaf"):
+        ctypes.PyDLL(None).sleep(60)  # does not let other threads run
+    time.sleep(60)
+
+
+def _write_late(file: Path) -> None:
+    time.sleep(2)
+    file.write_text("whole")
 
 
 def chatty(trial: Trial, task: TaskInfo) -> Result:

@@ -10,7 +10,7 @@ import pytest
 
 import objectives
 from qtt.errors import ConfigError
-from qtt.evaluation import Evaluator, make_evaluator
+from qtt.evaluation import Evaluator, kernel, make_evaluator
 from qtt.evaluation.inline import InlineEvaluator
 from qtt.evaluation.process import ProcessEvaluator, import_path
 from qtt.types import Objective, Result, Status, TaskInfo, Trial
@@ -105,6 +105,82 @@ def test_a_dead_process_costs_one_trial(make: Evaluators) -> None:
     assert dead.status is Status.FAILED
     assert "SIGKILL" in dead.info["reason"]
     assert first.info["pid"] != second.info["pid"] != os.getpid()
+
+
+@pytest.mark.parametrize(
+    ("how", "reason", "details"),
+    [
+        ("SIGSEGV", "was killed by SIGSEGV; see", "objectives.py"),  # where, as faulthandler says
+        ("SIGKILL", "was killed by SIGKILL", ""),
+        ("exit", "ended with exit code 3; see", ""),
+        ("memory", "MemoryError", "Traceback"),
+    ],
+)
+def test_how_a_step_ended_is_in_its_result(make: Evaluators, how: str, reason: str, details: str) -> None:
+    evaluator = make(objectives.ending, "process")
+    task = TaskInfo(path=Path(), settings={"how": how})
+    (result,) = _run(evaluator, Trial(0, {}, 1), task=task)
+    assert result.status is Status.FAILED
+    assert reason in result.info["reason"]
+    assert details in result.info.get("details", "")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "reason", "known"),
+    [
+        (3, 4, "SIGKILL: the machine ran out of memory;", True),
+        (3, 3, "SIGKILL; see", None),
+        (None, None, "SIGKILL (out of memory?);", None),
+    ],
+)
+def test_the_kernel_is_asked_why_a_process_was_killed(
+    make: Evaluators,
+    monkeypatch: pytest.MonkeyPatch,
+    before: int | None,
+    after: int | None,
+    reason: str,
+    known: bool | None,
+) -> None:
+    counts = iter([before, after])
+    monkeypatch.setattr(kernel, "out_of_memory_kills", lambda: next(counts))
+    (result,) = _run(make(objectives.dying, "process"), Trial(1, {}, 1))
+    assert reason in result.info["reason"]
+    assert result.info.get("out_of_memory") is known
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_kills_are_counted_as_the_kernel_writes_them(tmp_path: Path, version: int) -> None:
+    cgroups = tmp_path / "cgroup"
+    cgroups.write_text("5:cpu:/\n4:memory:/a/b\n" if version == 1 else "0::/a/b\n")
+    assert kernel.out_of_memory_kills(cgroups, tmp_path) is None
+    folder = tmp_path / "memory" / "a" / "b" if version == 1 else tmp_path / "a" / "b"
+    folder.mkdir(parents=True)
+    file, text = ("memory.oom_control", "under_oom 0\n") if version == 1 else ("memory.events", "oom 5\n")
+    (folder / file).write_text(text + "oom_kill 2\n")
+    assert kernel.out_of_memory_kills(cgroups, tmp_path) == 2
+    assert kernel.out_of_memory_kills(tmp_path / "none", tmp_path) is None
+
+
+def test_what_is_being_written_is_finished_before_the_process_ends(make: Evaluators, tmp_path: Path) -> None:
+    task = TaskInfo(path=Path(), settings={"file": str(tmp_path / "file")})
+    evaluator = make(objectives.writing, "process")
+    steps = evaluator.evaluate(Trial(0, {}, 2), task, 30.0)
+    assert next(steps).succeeded
+    assert not (tmp_path / "file").exists()
+    evaluator.close()
+    assert (tmp_path / "file").read_text() == "whole"
+
+
+def test_a_process_that_does_not_listen_is_killed(make: Evaluators, tmp_path: Path) -> None:
+    task = TaskInfo(path=Path(), settings={"file": str(tmp_path / "file"), "deaf": True})
+    evaluator = make(objectives.writing, "process")
+    steps = evaluator.evaluate(Trial(0, {}, 2), task, 30.0)
+    assert next(steps).succeeded
+    time.sleep(0.2)
+    begin = time.monotonic()
+    evaluator.close()
+    assert time.monotonic() - begin < 5
+    assert not (tmp_path / "file").exists()
 
 
 def test_one_process_serves_all_steps(make: Evaluators) -> None:

@@ -13,10 +13,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
+from qtt.evaluation import kernel
 from qtt.evaluation.step import failure, timeout
+from qtt.evaluation.worker import GRACE
 from qtt.types import Objective, Result, TaskInfo, Trial
 
 LOG_TAIL_LINES = 20
+ANSWER = 1.0
+"""Seconds that the training process has to answer that it ends."""
+
 WORKER = "import sys; sys.path[:] = {path!r}; from qtt.evaluation.worker import main; main()"
 """Program of the training process: whatever can be imported here can be imported there."""
 
@@ -44,12 +49,14 @@ class ProcessEvaluator:
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
         self._messages: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._kills: int | None = None
 
     def start(self) -> None:
         """Start the training process if none is alive; its imports run while the caller goes on."""
         if self._process is not None and self._process.poll() is None:
             return
         self.close()
+        self._kills = kernel.out_of_memory_kills()
         self._log.parent.mkdir(parents=True, exist_ok=True)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -88,15 +95,33 @@ class ProcessEvaluator:
             yield Result.from_dict(message["result"])
 
     def close(self) -> None:
-        """Kill the training process; checkpoints are written atomically, so nothing breaks."""
+        """End the training process: what it is writing it may finish within `GRACE`, then it is killed.
+
+        Checkpoints are written atomically, so nothing breaks.
+        """
         if self._process is None:
             return
+        if self._process.stdin is not None:
+            _close_quietly(self._process.stdin)  # which tells it to end
+        with suppress(subprocess.TimeoutExpired):
+            if self._process.poll() is None and self._answers():
+                self._process.wait(GRACE)
         self._process.kill()
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
                 _close_quietly(stream)
         self._process = None
+
+    def _answers(self) -> bool:
+        """Whether the process has heard that it is to end; compiled code may keep it from listening."""
+        deadline = time.monotonic() + ANSWER
+        with suppress(queue.Empty):
+            while True:
+                message = self._messages.get(timeout=max(deadline - time.monotonic(), 0))
+                if message is None or "ending" in message:
+                    return True
+        return False
 
     def _send(self, message: dict[str, Any]) -> None:
         assert self._process is not None and self._process.stdin is not None
@@ -109,12 +134,18 @@ class ProcessEvaluator:
     def _death(self, trial: Trial, seconds: float) -> Result:
         assert self._process is not None
         code = self._process.wait()
-        self.close()
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        hint = " (out of memory?)" if code == -signal.SIGKILL else ""
+        hint, told = "", {}
+        if code == -signal.SIGKILL:
+            kills = kernel.out_of_memory_kills()
+            if kills is None or self._kills is None:
+                hint = " (out of memory?)"
+            elif kills > self._kills:
+                hint, told = ": the machine ran out of memory", {"out_of_memory": True}
+        self.close()
         with self._log.open(encoding="utf-8", errors="replace") as log:
             tail = "".join(deque(log, maxlen=LOG_TAIL_LINES))
-        return failure(trial, f"The training process {how}{hint}; see {self._log}.", seconds, tail)
+        return failure(trial, f"The training process {how}{hint}; see {self._log}.", seconds, tail, told)
 
 
 def _forward(stream: IO[bytes], messages: "queue.SimpleQueue[dict[str, Any] | None]") -> None:

@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Generator, Iterable, Mapping
 from typing import Any
 
-from qtt.errors import ObjectiveError
+from qtt.errors import ObjectiveError, QTTError
 from qtt.types import Objective, RawResult, Result, Status, TaskInfo, Trial
 
 REASON_LENGTH = 500
@@ -25,12 +25,19 @@ def run_step(objective: Objective, trial: Trial, task: TaskInfo) -> Generator[Re
         if not reached:
             raise ObjectiveError("The objective returned no result.")
     except Exception as error:
-        yield failure(trial, describe(error), time.monotonic() - start, traceback.format_exc())
+        told = getattr(error, "info", None) if isinstance(error, QTTError) else None
+        yield failure(trial, describe(error), time.monotonic() - start, traceback.format_exc(), told)
 
 
-def failure(trial: Trial, reason: str, seconds: float, details: str | None = None) -> Result:
-    """A failed result; details: traceback or the last lines of a log."""
-    info = {"reason": reason[:REASON_LENGTH]} | ({"details": details} if details else {})
+def failure(
+    trial: Trial,
+    reason: str,
+    seconds: float,
+    details: str | None = None,
+    more: Mapping[str, Any] | None = None,
+) -> Result:
+    """A failed result; details: traceback or the last lines of a log; more: goes into its info, too."""
+    info = dict(more or {}) | {"reason": reason[:REASON_LENGTH]} | ({"details": details} if details else {})
     return Result(trial.config_id, trial.fidelity, float("nan"), max(seconds, 1e-3), Status.FAILED, info)
 
 

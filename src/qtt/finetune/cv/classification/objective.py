@@ -164,7 +164,7 @@ class _Step:
         """
         if _warm.clear():
             return
-        if self._chunked_from is not None or self.settings.oom_accumulation <= problem.chunks:
+        if problem.chunks >= self.settings.oom_accumulation:
             raise problem
         self._chunked_from = self._failed_in
 
