@@ -68,6 +68,10 @@ curves: $(VENV)/.installed  ## import the published learning curves from QTT_SHA
 	@$(IMPORT) final --source "$(QTT_SHARED_DATA)/quicktune_micro_final" --out $(TABLES)/quicktune_micro_final \
 		--datasets meta_dataset/datasets.yaml
 
+.PHONY: benchmark
+benchmark: $(VENV)/.installed  ## replay random search and successive halving on what `make curves` imported
+	@$(BIN)/python -m qtt.benchmark table=$(TABLES)/quicktune_extended $(ARGS)
+
 .PHONY: wheel
 wheel: $(VENV)/.installed-dev  ## build the wheel into dist/
 	@$(BIN)/python -m build --wheel --installer uv .

@@ -79,6 +79,13 @@ def test_commands_compose_hub_and_space(overrides: list[str]) -> None:
     assert len(optimizer.candidates) == config.num_candidates
 
 
+@pytest.mark.parametrize("overrides", commands("qtt.benchmark"), ids=" ".join)
+def test_benchmark_commands_compose(overrides: list[str]) -> None:
+    with initialize_config_dir(config_directory(), version_base="1.3"):
+        config = compose("benchmark", overrides=overrides)
+    assert config.policies[0] in ("random", "asha")
+
+
 def test_fetch_command_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def download(card):  # type: ignore[no-untyped-def]
         return timm.create_model(card.timm_name, num_classes=card.num_classes).state_dict()
