@@ -15,8 +15,8 @@ SMALLEST = 1
 def spectral_shrinkage(features: Tensor, smallest: int = SMALLEST) -> Tensor:
     """Sum of the squares of the smallest of the min(b, d) singular values of (b, d).
 
-    σ² are the eigenvalues of the smaller Gram matrix, in double precision so that squaring costs no accuracy:
-    many times faster than singular values with their gradient, on CPU and GPU.
+    σ² are the eigenvalues of the smaller Gram matrix, in double precision so that squaring costs no accuracy.
+    That takes less time than singular values with their gradient.
 
     Raises:
         TrainingDiverged: a feature is not finite.
