@@ -102,6 +102,7 @@ LIGHT = [
     "qtt.model_hub",
     "qtt.config_manager",
     "qtt.search_space",
+    "qtt.curves.importers.__main__",
     "qtt.tuner",
     "qtt.benchmarking.runner",
     "qtt.benchmarking.plots",

@@ -84,7 +84,7 @@ def _facts(path: Path | None) -> Mapping[str, AlbumDataset]:
         return {}
     try:
         listed = read_datasets(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+    except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise CurveTableError(f"{path} is no list of datasets: {type(error).__name__}: {error}.") from error
     return {dataset.name: dataset for dataset in listed}
 
