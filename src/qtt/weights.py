@@ -2,6 +2,7 @@
 
 import socket
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import lru_cache
@@ -92,7 +93,10 @@ def fitted(state: dict[str, Tensor], model: nn.Module, card: ModelCard) -> dict[
     remap = _timm_filter(card)
     if remap is not None:
         # a layout that timm does not know makes it stumble; a comparison afterwards says what differs
-        with suppress(KeyError, RuntimeError, ValueError, IndexError, AttributeError):
+        with (
+            suppress(KeyError, RuntimeError, ValueError, IndexError, AttributeError),
+            warnings.catch_warnings(action="ignore"),  # torch's, about how timm resamples BEiT's positions
+        ):
             state = remap(state, model)
     return _resample_grid(state, model)
 

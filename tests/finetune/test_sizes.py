@@ -41,6 +41,12 @@ def test_models_of_free_size_get_the_datasets(dataset: int | None, side: int) ->
     assert size_arguments(FREE, 72) == {}
 
 
+def test_the_digits_train_at_the_size_of_the_tiny_hub() -> None:
+    for card in load_hub("tiny").cards:
+        assert input_size(card, PLAIN, 32) == card.input_size == 64
+        assert size_arguments(card, 64) == {}
+
+
 def test_models_of_fixed_size_give_way_to_the_bound_alone() -> None:
     assert input_size(FIXED, PLAIN, 64) == 160
     assert input_size(FIXED, FinetuneSettings(image_size=64), 64) == 160
