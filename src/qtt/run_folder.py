@@ -17,6 +17,7 @@ import logging
 import platform
 import shutil
 import sys
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
@@ -181,7 +182,11 @@ def _task_dict(task: TaskInfo) -> dict[str, Any]:
 def _size(folder: Path | None) -> int:
     if folder is None or not folder.is_dir():
         return 0
-    return sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
+    size = 0
+    for file in folder.iterdir():
+        with suppress(FileNotFoundError):  # a checkpoint that is being written changes its name
+            size += file.stat().st_size
+    return size
 
 
 def _version(name: str) -> str | None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from qtt.errors import ConfigError
@@ -18,6 +19,7 @@ from qtt.finetune.cv.classification.checkpoint import (
     Progress,
     checkpoint_path,
     fingerprint,
+    first_line,
     load_checkpoint,
 )
 from qtt.finetune.cv.classification.data import DataStore
@@ -27,7 +29,7 @@ from qtt.finetune.cv.classification.pipeline import Pipeline
 from qtt.finetune.cv.classification.recipe import Recipe
 from qtt.finetune.cv.classification.settings import FinetuneSettings
 from qtt.finetune.cv.classification.warm import WarmPipelines
-from qtt.finetune.cv.classification.writer import Checkpoint, CheckpointWriter
+from qtt.finetune.cv.classification.writer import Checkpoint, CheckpointError, CheckpointWriter
 from qtt.types import Result, TaskInfo, Trial
 
 _data = DataStore()
@@ -54,7 +56,7 @@ def finetune(trial: Trial, task_info: TaskInfo) -> Iterator[Result]:
         DatasetError: the dataset or an image cannot.
         ModelHubError: the model's weights cannot be had.
         TrainingDiverged: a loss is not finite.
-        CheckpointError: the checkpoint of the epoch before could not be written.
+        CheckpointError: the checkpoint of the epoch before, or weights, could not be written.
         OutOfMemory: the pipeline needs more memory than there is.
     """
     start = time.monotonic()
@@ -194,6 +196,10 @@ class _Step:
         try:
             save_file({name: tensor.contiguous() for name, tensor in state.items()}, temporary)
             temporary.replace(path)
+        except (OSError, SafetensorError) as error:
+            raise CheckpointError(
+                f"The weights {path} could not be written ({first_line(error)}). Is the disk full?"
+            ) from error
         finally:
             temporary.unlink(missing_ok=True)
 
