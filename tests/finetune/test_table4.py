@@ -3,6 +3,8 @@
 On torch's meta device, where tensors have shapes but no numbers and cost nothing, so at full size.
 """
 
+from contextlib import nullcontext
+from copy import deepcopy
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -14,12 +16,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from qtt.finetune.cv.classification.mixing import Mixer
 from qtt.finetune.cv.classification.model import build_network, build_optimizer
+from qtt.finetune.cv.classification.module import ClassificationModule
 from qtt.finetune.cv.classification.recipe import OPTIMIZERS, Recipe
 from qtt.finetune.cv.classification.settings import FinetuneSettings
-from qtt.finetune.cv.classification.strategies.cotuning import classify
+from qtt.finetune.cv.classification.strategies.bss import BSS
+from qtt.finetune.cv.classification.strategies.cotuning import CoTuning, classify
+from qtt.finetune.cv.classification.strategies.delta import Delta
 from qtt.finetune.cv.classification.strategies.freezing import freeze, layer_groups
 from qtt.finetune.cv.classification.strategies.source import Source
+from qtt.finetune.cv.classification.strategies.sp import SP
 from qtt.finetune.cv.classification.strategies.stoch_norm import StochasticNorm, apply_stochastic_norm
 from qtt.model_hub import ModelHub
 from qtt.types import ModelCard, TaskInfo
@@ -198,3 +205,31 @@ def test_stochastic_norm_takes_every_batch_norm(built: Built) -> None:
         assert norm or type(module) is built.kinds[name]
     tracked = any("running_mean" in name for name in built.names)
     assert tracked == any(isinstance(module, StochasticNorm) for module in built.network.modules())
+
+
+@pytest.mark.slow
+def test_every_regulariser_and_every_weight_take_part_in_a_step(
+    card: ModelCard, model: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forwards and backwards with all terms at once; the meta device has no autocast."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
+    source = Source(deepcopy(model))
+    freeze(model.train(), 0.2)
+    weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    with torch.device("meta"):
+        terms = (
+            SP(0.1, weights, [weight.detach() for weight in weights]),
+            Delta(0.1, source),
+            BSS(0.1),
+            CoTuning(1.0, source.classifiers, torch.empty(CLASSES, CLASSES)),
+        )
+        mixer = Mixer(CLASSES, 0.0, 0.0, 0.0, 0.0)
+        optimizer = build_optimizer(Recipe("m"), model)
+        module = ClassificationModule(model, optimizer, mixer, card.mean, card.std, terms).to("meta")
+        images = torch.empty(2, 3, card.input_size, card.input_size)
+        step = module.forward_step(images, torch.empty(2, CLASSES))
+    loss = functional.cross_entropy(step.logits, step.targets)
+    torch.stack([loss, *(term(step) for term in terms)]).sum().backward()
+    for name, parameter in model.named_parameters():
+        assert (parameter.grad is not None) == parameter.requires_grad, name
+        parameter.grad = None
