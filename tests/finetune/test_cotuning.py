@@ -179,7 +179,8 @@ def test_real_weights_know_their_classes(make_task: MakeTask, shared_data: Path,
         folder.mkdir(parents=True)
         for file in sorted((shared_data / "images" / "imagenette_160" / split / name).iterdir())[:4]:
             (folder / file.name).symlink_to(file)
-    hub = load_hub("folder", weights_dir=shared_data / "weights")
+    names = ["tf_mobilenetv3_small_100", "mobilenetv2_100.onnx_backbone"]
+    hub = load_hub("folder", models=names, weights_dir=shared_data / "weights")
     task = make_task(
         path=tmp_path / "photos",
         class_names=tuple(position),
@@ -187,8 +188,8 @@ def test_real_weights_know_their_classes(make_task: MakeTask, shared_data: Path,
         weights_dir=shared_data / "weights",
         settings={"pretrained": True, "image_size": 224},
     )
-    (term,) = _build(task, "mobilenetv2_100").terms
+    (term,) = _build(task, names[0]).terms
     assert isinstance(term, CoTuning)
     assert term.relationship.argmax(1).tolist() == list(position.values())
-    backbone = _build(task, "mobilenetv2_100.onnx_backbone")
+    backbone = _build(task, names[1])
     assert "all zeros" in backbone.not_applicable["cotuning_reg"]

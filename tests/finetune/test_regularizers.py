@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -139,8 +140,7 @@ def test_anchors_are_the_start_also_after_a_restore(make_pretrained_task: MakeTa
 
 
 def test_stronger_pulls_stay_nearer(make_pretrained_task: MakeTask) -> None:
-    """SP in weights, DELTA in features: the distances that they penalise shrink with λ."""
-    images = torch.rand(8, 3, 32, 32) * 2 - 1
+    """SP in weights, DELTA in features of unseen images: the distances that they penalise shrink."""
 
     def distances(**options: float) -> tuple[float, float]:
         recipe = Recipe("test_vit", opt="adamw", lr=1e-3, batch_size=8, sched=None, **options)
@@ -149,6 +149,7 @@ def test_stronger_pulls_stay_nearer(make_pretrained_task: MakeTask) -> None:
         for _ in range(3):
             pipeline.train_epoch()
         after = pipeline.learner.network.eval()
+        images = pipeline.module.normalize(pipeline.val_loader.dataset[np.arange(12), 0][0].float())
         pairs = zip(before.state_dict().items(), after.state_dict().values(), strict=True)
         weights = sum(float((a - b).square().sum()) for (name, a), b in pairs if "head" not in name)
         with torch.no_grad():
@@ -157,7 +158,7 @@ def test_stronger_pulls_stay_nearer(make_pretrained_task: MakeTask) -> None:
 
     free = distances()
     assert distances(sp_reg=1.0)[0] < 0.5 * free[0]
-    assert distances(delta_reg=10.0)[1] < 0.5 * free[1]
+    assert distances(delta_reg=1.0)[1] < 0.2 * free[1]
 
 
 def test_what_is_not_applicable_is_said_once_and_in_every_result(
