@@ -48,6 +48,9 @@ ARROW: Mapping[str, pa.DataType] = {
     NUMBERS: pa.list_(pa.float64()),
 }
 
+EXACT: Mapping[str, type] = {FLAG: bool, INTEGER: int, NUMBER: float, TEXT: str}
+"""Python's types of the kinds but lists."""
+
 
 @dataclass(frozen=True)
 class Column:
@@ -122,6 +125,8 @@ def native(kind: str, value: Any) -> Any:
     Raises:
         ValueError: the value is of another kind.
     """
+    if type(value) is EXACT.get(kind) and (kind != NUMBER or math.isfinite(value)):
+        return value  # as nearly all are
     value = _plain(value)
     if missing(value):
         return None

@@ -1,0 +1,61 @@
+"""A table as large as the whole Quick-Tune meta-dataset."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from curve_frames import frames_with
+from qtt.config_manager import ConfigManager
+from qtt.curves.schema import Frames
+from qtt.curves.writing import write_table
+from qtt.model_hub import ModelHub
+from qtt.search_space import build_space
+
+RUNS, EPOCHS, DATASETS = 20_000, 50, 30
+READ = """
+import json, sys, time
+from pathlib import Path
+from qtt.curves.table import CurveTable
+
+start = time.process_time()
+table = CurveTable.load(sys.argv[1])
+opened = time.process_time() - start
+curves = [table.curves(dataset) for dataset in table.datasets]
+spent = time.process_time() - start
+peak = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1000  # kB of this program
+print(json.dumps([opened, spent, peak, sum(map(len, curves)), int(sum(c.lengths.sum() for c in curves))]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
+def test_all_of_a_large_table_is_read_in_three_seconds_and_500_megabytes(tmp_path: Path) -> None:
+    hub = ModelHub.load("table4")
+    frames = frames_with(ConfigManager(build_space("full", hub), hub).sample(RUNS, seed=0).configs)
+    ids = frames.runs["run_id"]
+    generator = np.random.default_rng(0)
+    curves = pd.DataFrame(
+        {
+            "run_id": np.repeat(ids, EPOCHS),
+            "epoch": np.tile(np.arange(1, EPOCHS + 1), RUNS),
+            "score": generator.random(RUNS * EPOCHS),
+            "seconds": generator.random(RUNS * EPOCHS) + 1,
+        }
+    )
+    names = [f"D{number:02d}" for number in range(DATASETS)]
+    configs = frames.configs.assign(dataset=np.resize(names, RUNS))
+    datasets = pd.concat([frames.datasets.assign(dataset=name) for name in names])
+    table = write_table(tmp_path / "table", Frames(configs, curves, datasets, frames.runs), source="random")
+    reading = subprocess.run(
+        [sys.executable, "-c", READ, str(table.folder)], capture_output=True, text=True, check=True
+    )
+    opened, spent, peak, runs, epochs = json.loads(reading.stdout)
+    assert (runs, epochs) == (RUNS, RUNS * EPOCHS)
+    assert opened < 0.5
+    assert spent < 3
+    assert peak < 500
