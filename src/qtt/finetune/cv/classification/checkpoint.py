@@ -114,6 +114,9 @@ def load_checkpoint(path: Path, print_: str) -> tuple[Progress, dict[str, Any]] 
     return Progress(**{**progress, "records": tuple(progress["records"])}), content
 
 
-def first_line(error: Exception) -> str:
-    """The first line of what an error says, or its kind."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, or its kind; torch hides that of the system behind its own."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__cause__ or cause.__context__
+    return (str(cause or error).splitlines() or [type(error).__name__])[0]
