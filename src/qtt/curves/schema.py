@@ -125,7 +125,8 @@ def native(kind: str, value: Any) -> Any:
     Raises:
         ValueError: the value is of another kind.
     """
-    if type(value) is EXACT.get(kind) and (kind != NUMBER or math.isfinite(value)):
+    exact = type(value) is EXACT.get(kind)
+    if exact and (kind != NUMBER or math.isfinite(value)):
         return value  # as nearly all are
     value = _plain(value)
     if missing(value):
