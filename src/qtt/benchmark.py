@@ -19,12 +19,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from qtt.artifacts import COLD
 from qtt.benchmarking.plots import write_plots
 from qtt.benchmarking.policies import Policy
 from qtt.benchmarking.replay import Replay
 from qtt.benchmarking.runner import Job, Problem, ReplayStore, default_workers, run_jobs
 from qtt.benchmarking.tables import Comparison, write_tables
 from qtt.benchmarking.view import summary_table
+from qtt.benchmarking.wording import counted
 from qtt.cli import INTERRUPTED, check_overrides, config_directory, errors_for_people, plain, python_command
 from qtt.curves.table import CurveTable, DatasetCurves
 from qtt.errors import ConfigError, unknown
@@ -99,7 +101,7 @@ def resolve_policies(names: str | Sequence[str], weights: str | None) -> list[Po
     known = GlobalHydra.instance().config_loader().get_group_options("optimizer")
     policies = []
     for name in names:
-        if name == "quick" and weights is not None:
+        if name == "quick" and weights not in (None, COLD):
             settings = {"name": str(weights)}
             policies.append(Policy(name, "qtt.artifacts.get_pretrained_optimizer", settings))
         elif name in known:
@@ -154,12 +156,11 @@ def _replay(
     """All replays by key, taken from the store or run now."""
     replays = {} if fresh else store.read()
     missing = [job for job in jobs if job.key not in replays]
-    kept = (
-        f"{len(jobs) - len(missing)} of {len(jobs)} searches are kept from before (fresh=true repeats them)."
-    )
-    console.print(f"Replaying {len(missing)} searches, {workers} at a time." if missing else kept)
-    if 0 < len(missing) < len(jobs):
-        console.print(kept)
+    kept = len(jobs) - len(missing)
+    if kept:
+        console.print(f"{kept} of {len(jobs)} searches are kept from before; fresh=true repeats them.")
+    if missing:
+        console.print(f"Replaying {counted(len(missing), 'search')}, {workers} at a time.")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     errors = Console(stderr=True)
     with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as progress:

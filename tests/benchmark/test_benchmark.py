@@ -17,7 +17,7 @@ from qtt import benchmark
 from qtt.cli import config_directory
 from qtt.curves.table import CurveTable
 from qtt.curves.writing import write_table
-from qtt.errors import ConfigError
+from qtt.errors import ArtifactError, ConfigError
 from recorded import frames, recompute, recorded
 
 LIMIT = 2000.0
@@ -115,13 +115,14 @@ def test_nothing_is_replayed_twice_and_more_policies_and_seeds_add_up(table, tmp
     _, again = _compare(table, tmp_path, "policies=random")
     assert "6 of 6 searches are kept from before" in again
     assert (tmp_path / "regret.csv").read_text() == before
+    assert not (tmp_path / "ranks.png").exists()
     _, more = _compare(table, tmp_path, "policies=[random,asha]", "seeds=[1,4]")
     assert "Replaying 9 searches" in more
     assert "3 of 12 searches are kept from before" in more
     store = tmp_path / "replays.jsonl"
     store.write_text("\n".join(store.read_text().splitlines()[:-1]) + '\n{"key": "to')  # killed while writing
     _, third = _compare(table, tmp_path, "policies=[random,asha]", "seeds=[1,4]")
-    assert "Replaying 1 searches" in third
+    assert "Replaying 1 search, 1 at a time" in third
     _, fresh = _compare(table, tmp_path, "policies=[random]", "fresh=true")
     assert "Replaying 6 searches" in fresh
     assert (tmp_path / "regret.csv").read_text() == before
@@ -155,6 +156,11 @@ def test_quick_and_an_optimizer_of_ones_own_take_part(table, tmp_path):
 def test_mistakes_are_explained(table, tmp_path, override, message):
     with pytest.raises(ConfigError, match=message):
         _compare(table, tmp_path, override)
+
+
+def test_weights_that_do_not_exist_are_explained(table, tmp_path):
+    with pytest.raises(ArtifactError, match="mtlbm/micri"):
+        _compare(table, tmp_path, "policies=[quick]", "weights=mtlbm/micri")
 
 
 def test_the_command_shows_a_table_and_what_to_do_next(table, tmp_path):

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from qtt.benchmarking.regret import Average, grid, ranks, summary_times
 from qtt.benchmarking.tables import Comparison
+from qtt.benchmarking.wording import counted, duration
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,10 +22,14 @@ INCHES, DOTS_PER_INCH = (7.0, 4.2), 150
 
 
 def write_plots(comparison: Comparison, folder: Path) -> None:
-    """Write `regret.png` and `ranks.png`: means, with bands of 1.96 standard errors over datasets."""
+    """Write `regret.png` and `ranks.png`: means, with bands of 1.96 standard errors over datasets.
+
+    A single policy has no ranks to draw.
+    """
     regret = comparison.regret(grid(comparison.limit))
-    count = f"{len(comparison.datasets)} datasets, {len(comparison.seeds)} seeds"
+    count = f"{counted(len(comparison.datasets), 'dataset')}, {counted(len(comparison.seeds), 'seed')}"
     _plot(comparison, Average.of(regret), "normalised regret", f"Regret, {count}", folder / "regret.png")
+    (folder / "ranks.png").unlink(missing_ok=True)
     if len(comparison.policies) > 1:
         title = f"Rank among {len(comparison.policies)} policies (1 is best), {count}"
         _plot(comparison, Average.of(ranks(regret)), "mean rank", title, folder / "ranks.png")
@@ -58,11 +63,3 @@ def _time_axis(axes: "Axes", limit: float) -> None:
     axes.set_xticks([], minor=True)
     axes.set_xlim(times[0], times[-1])
     axes.set_xlabel("simulated time of training and evaluation")
-
-
-def duration(seconds: float) -> str:
-    """Seconds, minutes or hours, whichever is shortest: 45 s, 15 min, 4 h."""
-    for unit, size in (("h", 3600.0), ("min", 60.0)):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds:.3g} s"

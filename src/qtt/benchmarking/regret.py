@@ -49,7 +49,7 @@ def ranks(regret: Array) -> Array:
 class Average:
     """Mean over seeds, then over datasets; (p, t) both.
 
-    stderr: s/√d over the datasets' means; 0 where there is one dataset.
+    stderr: s/√d over the datasets' means; NaN where there is one dataset.
     """
 
     mean: Array
@@ -60,5 +60,5 @@ class Average:
         """Average values (p, d, s, t)."""
         by_dataset = values.mean(axis=2)
         count = by_dataset.shape[1]
-        spread = by_dataset.std(axis=1, ddof=1) if count > 1 else np.zeros_like(by_dataset[:, 0])
+        spread = by_dataset.std(axis=1, ddof=1) if count > 1 else np.full_like(by_dataset[:, 0], np.nan)
         return cls(by_dataset.mean(axis=1), spread / np.sqrt(count))
