@@ -28,7 +28,7 @@ THREADS = 8
 
 
 class ImageCache:
-    """Images as uint8, (3, size, size), decoded at first touch.
+    """Images as uint8, decoded at first touch.
 
     store: keeps the first images; those beyond it are decoded whenever they are asked for. None: in memory.
     stamps: of the files when they were listed; an image that has changed since is an error.
@@ -68,7 +68,7 @@ class ImageCache:
         return isinstance(self._store, MemoryImages)
 
     def batch(self, indices: NDArray[np.int64]) -> Tensor:
-        """Images in the order of `indices`, (b, 3, size, size) uint8, a copy.
+        """Images in the order of `indices`, (b, 3, size, size) uint8 in channels_last, a copy.
 
         Raises:
             DatasetError: an image cannot be read, or has changed.
@@ -78,11 +78,11 @@ class ImageCache:
         if not self._ready[known].all():
             self._each(self._load, np.unique(known[~self._ready[known]]))
         if kept.all():
-            return torch.from_numpy(np.take(self._store.pixels, indices, axis=0))
-        images = np.empty((len(indices), 3, self.size, self.size), dtype=np.uint8)
+            return channels_first(np.take(self._store.pixels, indices, axis=0))
+        images = np.empty((len(indices), self.size, self.size, 3), dtype=np.uint8)
         images[kept] = self._store.pixels[known]
         images[~kept] = np.stack(self._each(self._decode, indices[~kept]))
-        return torch.from_numpy(images)
+        return channels_first(images)
 
     def fill(self) -> None:
         """Decode all that is kept and not yet there."""
@@ -108,7 +108,7 @@ class ImageCache:
 
     def _decode(self, index: int) -> NDArray[np.uint8]:
         path = self.paths[index]
-        image = decode(path, self.size, self.interpolation).transpose(2, 0, 1)
+        image = decode(path, self.size, self.interpolation)
         if self._stamps is not None and _stamp(path) != self._stamps[index]:
             raise DatasetError(
                 f"Image {path} has changed since this search listed it. Start a new search for the changed "
@@ -121,6 +121,11 @@ class ImageCache:
         threads = 1 if get_worker_info() is not None else min(THREADS, available_cores())
         with ThreadPoolExecutor(threads) as pool:
             return list(pool.map(function, map(int, indices)))
+
+
+def channels_first(images: NDArray[np.uint8]) -> Tensor:
+    """Images (b, s, s, 3) as (b, 3, s, s) with the same memory, which is torch's channels_last."""
+    return torch.from_numpy(images).permute(0, 3, 1, 2)
 
 
 def available_cores() -> int:

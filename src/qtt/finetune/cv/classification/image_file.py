@@ -1,6 +1,6 @@
 """Decoded images in a file that parallel searches share and later ones find again.
 
-<key>.images: a checksum (uint32) per image, padding up to a page, then the images, (n, 3, s, s) uint8.
+<key>.images: a checksum (uint32) per image, padding up to a page, then the images, (n, s, s, 3) uint8.
 
 The file is as long as all images from the start, with holes where none is written yet. An image counts when
 its checksum is right. It is written after the pixels, so a process that is killed, a second one that writes
@@ -24,7 +24,7 @@ from qtt.data.image_folder import Stamp
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 SUFFIX = ".images"
 PAGE = 4096
 
@@ -32,25 +32,25 @@ PAGE = 4096
 class MemoryImages:
     """Images in memory alone.
 
-    pixels: (count, 3, size, size) uint8; memory is taken as it is written.
+    pixels: (count, size, size, 3) uint8; memory is taken as it is written.
     """
 
     def __init__(self, count: int, size: int) -> None:
-        self.pixels: NDArray[np.uint8] = np.empty((count, 3, size, size), dtype=np.uint8)
+        self.pixels: NDArray[np.uint8] = np.empty((count, size, size, 3), dtype=np.uint8)
 
     def holds(self, index: int) -> bool:
         """Whether an image is there from earlier processes."""
         return False
 
     def write(self, index: int, image: NDArray[np.uint8]) -> None:
-        """Keep an image (3, size, size)."""
+        """Keep an image (size, size, 3)."""
         self.pixels[index] = image
 
 
 class ImageFile:
     """Images in a file.
 
-    pixels: (count, 3, size, size) uint8, a read-only view of the file.
+    pixels: (count, size, size, 3) uint8, a read-only view of the file.
 
     Raises:
         OSError: the file cannot be made, or not be written or mapped.
@@ -69,7 +69,7 @@ class ImageFile:
         self._start, self._arguments = start, (path, count, size)
         self._sums = np.frombuffer(view, np.uint32, count)
         self.pixels: NDArray[np.uint8] = np.frombuffer(view, np.uint8, length - start, start).reshape(
-            count, 3, size, size
+            count, size, size, 3
         )
 
     def __reduce__(self) -> tuple[type["ImageFile"], tuple[Path, int, int]]:
@@ -81,7 +81,7 @@ class ImageFile:
         return bool(self._sums[index]) and _checksum(self.pixels[index]) == self._sums[index]
 
     def write(self, index: int, image: NDArray[np.uint8]) -> None:
-        """Keep an image (3, size, size).
+        """Keep an image (size, size, 3).
 
         Written, not copied into the mapping: a full disk is then an error and not a signal that kills.
 

@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
+from qtt.finetune.cv.classification.cache import channels_first
 from qtt.finetune.cv.classification.randomness import seeded
 from qtt.finetune.cv.classification.recipe import Recipe
 from qtt.finetune.cv.classification.settings import FinetuneSettings
@@ -118,5 +119,4 @@ class TrainTransform:
 
 def _transform_each(images: Tensor, transform: ImageTransform) -> Tensor:
     pixels = images.permute(0, 2, 3, 1).contiguous().numpy()
-    changed = np.stack([np.asarray(transform(Image.fromarray(image))) for image in pixels])
-    return torch.from_numpy(changed).permute(0, 3, 1, 2).contiguous()
+    return channels_first(np.stack([np.asarray(transform(Image.fromarray(image))) for image in pixels]))
