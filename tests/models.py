@@ -31,8 +31,11 @@ TABLE4_FAMILIES: dict[str, dict[str, Any]] = {
     "mobilevit_xxs": {},
     "mobilevitv2_050": {},
     "swinv2_tiny_window8_256": {
-        **{"img_size": 32, "window_size": 2, "embed_dim": 24},
-        **{"depths": (1, 1, 1, 1), "num_heads": (1, 2, 2, 2)},
+        "img_size": 32,
+        "window_size": 2,
+        "embed_dim": 24,
+        "depths": (1, 1, 1, 1),
+        "num_heads": (1, 2, 2, 2),
     },
     "volo_d1_224": {"img_size": 32},  # its width and depth are fixed
     "xcit_nano_12_p8_224": {"img_size": 32, "depth": 3, "embed_dim": 32, "num_heads": 2},
