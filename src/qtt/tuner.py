@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -197,7 +198,7 @@ class _Search:
         if result is self._history.incumbent:
             self._folder.keep_incumbent(result, self._optimizer.candidates, self._task)
         self._tidy(result)
-        logger.info("%s", json.dumps(result.to_dict()))
+        logger.info("%s", json.dumps(replace(result, info=_without_details(result)).to_dict()))
         self._trackers.told(result, self._history, elapsed)
 
     def _tidy(self, result: Result) -> None:
@@ -238,6 +239,11 @@ class _Search:
                     f"{self._folder.journal.path} has a result of pipeline {entry.result.config_id}, "
                     f"but there are only {known} candidates."
                 )
+
+
+def _without_details(result: Result) -> dict[str, Any]:
+    """For the log, whose last lines are the details of a training process that died."""
+    return {name: value for name, value in result.info.items() if name != "details"}
 
 
 def _default_path(optimizer: Optimizer, task: TaskInfo) -> Path:

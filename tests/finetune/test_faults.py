@@ -4,7 +4,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from pipelines import PLAIN, checkpoint, forget, learned, run
-from qtt.evaluation import process, worker
+from qtt.evaluation.process import ProcessEvaluator
 from qtt.finetune.cv.classification import finetune_script
 from qtt.finetune.cv.classification.writer import CheckpointError
-from qtt.journal import Journal
+from qtt.journal import Entry, Journal
 from qtt.optimizers.random import EpochwiseRandomOptimizer
 from qtt.tuner import QuickTuner
 from qtt.types import Candidates, TaskInfo
@@ -28,80 +26,44 @@ KILLS = 50
 EPOCHS = 3
 
 
-class Forked:
-    """Stands in for `subprocess.Popen`: a fork of this process, which has imported everything already."""
-
-    pids: list[int]
-
-    def __init__(self, command: list[str], stdin: int, stdout: int, stderr: Any) -> None:
-        read_in, write_in = os.pipe()
-        read_out, write_out = os.pipe()
-        self.pid = os.fork()
-        if not self.pid:
-            self._serve(read_in, write_out, stderr.fileno(), (write_in, read_out))
-        os.close(read_in)
-        os.close(write_out)
-        self.stdin, self.stdout = os.fdopen(write_in, "wb"), os.fdopen(read_out, "rb")
-        self.code: int | None = None
-        Forked.pids.append(self.pid)
-
-    def _serve(self, requests: int, replies: int, log: int, others: tuple[int, ...]) -> None:
-        for source, target in ((requests, 0), (replies, 1), (log, 2)):
-            os.dup2(source, target)
-        for unused in (requests, replies, *others):
-            os.close(unused)
-        sys.stdin = os.fdopen(0)
-        torch.set_num_threads(1)  # threads of the process that was forked are not there
-        forget()
-        try:
-            worker.main()
-        finally:
-            os._exit(1)
-
-    def poll(self) -> int | None:
-        if self.code is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self.code = os.waitstatus_to_exitcode(status)
-        return self.code
-
-    def wait(self, timeout: float = 60.0) -> int:
-        deadline = time.monotonic() + timeout
-        while self.poll() is None:
-            if time.monotonic() > deadline:
-                raise subprocess.TimeoutExpired("worker", timeout)
-            time.sleep(0.002)
-        assert self.code is not None
-        return self.code
-
-    def kill(self) -> None:
-        if self.poll() is None:
-            os.kill(self.pid, signal.SIGKILL)
-
-
 class Killer(threading.Thread):
-    """Kills the training process at random moments of its work, so many times."""
+    """Kills every training process some time after its first result, so many times."""
 
-    def __init__(self, journal: Path) -> None:
+    def __init__(self, pids: list[int], journal: Path) -> None:
         super().__init__(daemon=True)
+        self.pids = pids
         self.journal = journal
         self.kills = 0
 
     def run(self) -> None:
         rng = random.Random(0)
         while self.kills < KILLS:
-            victim, lines = len(Forked.pids), self._lines()
-            while len(Forked.pids) <= victim - 1 or self._lines() == lines:  # it has done something
+            while len(self.pids) == self.kills:
+                time.sleep(0.01)
+            pid, lines = self.pids[-1], self._lines()
+            while self._lines() == lines:
                 time.sleep(0.002)
-            time.sleep(rng.random() * 0.3)
-            try:
-                os.kill(Forked.pids[-1], signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+            time.sleep(rng.random() * 0.4)
+            os.kill(pid, signal.SIGKILL)
             self.kills += 1
 
     def _lines(self) -> int:
         return self.journal.read_bytes().count(b"\n") if self.journal.exists() else 0
+
+
+@pytest.fixture
+def pids(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Of the training processes, in the order of their starts."""
+    found: list[int] = []
+    start = ProcessEvaluator.start
+
+    def watched(self: ProcessEvaluator) -> None:
+        start(self)
+        if self._process is not None and self._process.pid not in found:
+            found.append(self._process.pid)
+
+    monkeypatch.setattr(ProcessEvaluator, "start", watched)
+    return found
 
 
 def _search(task: TaskInfo, folder: Path, pipelines: int) -> QuickTuner:
@@ -112,37 +74,38 @@ def _search(task: TaskInfo, folder: Path, pipelines: int) -> QuickTuner:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
-def test_fifty_kills_lose_and_repeat_nothing(
-    make_task: MakeTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(process.subprocess, "Popen", Forked)
-    Forked.pids = []
-    pipelines = KILLS + 10
-    task = make_task()
-    killer = Killer(tmp_path / "killed" / "journal.jsonl")
-    killer.start()
-    _search(task, tmp_path / "killed", pipelines).run(task, time_budget=600)
+def test_fifty_kills_lose_and_repeat_nothing(make_task: MakeTask, tmp_path: Path, pids: list[int]) -> None:
+    task, pipelines = make_task(), KILLS + 10
     _search(task, tmp_path / "whole", pipelines).run(task, time_budget=600)
-    entries = [entry.result for entry in Journal(tmp_path / "killed" / "journal.jsonl").read()]
-    finished = [result for result in entries if result.succeeded]
-    undisturbed = {
-        (result.config_id, result.fidelity): (result.score, result.info)
-        for result in (entry.result for entry in Journal(tmp_path / "whole" / "journal.jsonl").read())
-    }
-    reached = {(result.config_id, result.fidelity): (result.score, result.info) for result in finished}
-    assert killer.kills >= KILLS // 2
-    assert len(reached) == len(finished)
-    assert len(undisturbed) == EPOCHS * pipelines
-    assert reached.items() <= {key: undisturbed[key] for key in reached}.items()
-    for key, value in reached.items():
-        assert value == undisturbed[key], key
-    reasons = {result.info["reason"].split(";")[0] for result in entries if not result.succeeded}
-    assert all("SIGKILL" in reason for reason in reasons), reasons
-    assert len(entries) - len(finished) <= killer.kills
-    for pid in Forked.pids:
+    whole = _results(tmp_path / "whole")
+    assert len(whole) == EPOCHS * pipelines
+    pids.clear()
+    killer = Killer(pids, tmp_path / "killed" / "journal.jsonl")
+    killer.start()
+    _search(task, tmp_path / "killed", pipelines).run(task, time_budget=1500)
+    killed = _results(tmp_path / "killed")
+    finished = {key: learned for key, learned in killed if learned is not None}
+    entries = _entries(tmp_path / "killed")
+    reasons = [entry.result.info["reason"] for entry in entries if not entry.result.succeeded]
+    assert killer.kills == KILLS == len(reasons)
+    assert all("was killed by SIGKILL" in reason for reason in reasons)
+    assert len(finished) == len(killed) - KILLS  # none twice
+    assert finished.items() <= dict(whole).items()
+    assert len(finished) >= EPOCHS * (pipelines - KILLS)  # a kill costs one pipeline, not more
+    assert max(len(entry.result.info.get("details", "")) for entry in entries) < 2_000
+    for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+def _entries(folder: Path) -> list[Entry]:
+    return Journal(folder / "journal.jsonl").read()
+
+
+def _results(folder: Path) -> list[tuple[tuple[int, int], tuple[float, Any] | None]]:
+    """Pipeline and epoch of every line, with score and losses where it succeeded."""
+    results = [entry.result for entry in _entries(folder)]
+    return [((r.config_id, r.fidelity), (r.score, dict(r.info)) if r.succeeded else None) for r in results]
 
 
 @pytest.fixture

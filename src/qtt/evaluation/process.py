@@ -76,6 +76,7 @@ class ProcessEvaluator:
         """See `Evaluator.evaluate`."""
         begin = time.monotonic()
         self.start()
+        written = self._log.stat().st_size
         self._send({"trial": trial.to_dict(), "task": task.to_dict()})
         while True:
             spent = time.monotonic() - begin
@@ -88,7 +89,7 @@ class ProcessEvaluator:
                 yield timeout(trial, time.monotonic() - begin)
                 return
             if message is None:
-                yield self._death(trial, time.monotonic() - begin)
+                yield self._death(trial, time.monotonic() - begin, written)
                 return
             if "done" in message:
                 return
@@ -131,7 +132,8 @@ class ProcessEvaluator:
         except BrokenPipeError:
             pass  # the process is dead; its end of file is about to arrive as a message
 
-    def _death(self, trial: Trial, seconds: float) -> Result:
+    def _death(self, trial: Trial, seconds: float, written: int) -> Result:
+        """The failure of a trial, with the end of what the log got since it had `written` bytes."""
         assert self._process is not None
         code = self._process.wait()
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
@@ -144,6 +146,7 @@ class ProcessEvaluator:
                 hint, told = ": the machine ran out of memory", {"out_of_memory": True}
         self.close()
         with self._log.open(encoding="utf-8", errors="replace") as log:
+            log.seek(written)
             tail = "".join(deque(log, maxlen=LOG_TAIL_LINES))
         return failure(trial, f"The training process {how}{hint}; see {self._log}.", seconds, tail, told)
 

@@ -57,7 +57,7 @@ def explain(error: BaseException, pipeline: Pipeline) -> OutOfMemory:
 def release() -> None:
     """Give back the memory of what nobody refers to any more."""
     gc.collect()
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.empty_cache()
 
 

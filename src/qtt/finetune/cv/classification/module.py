@@ -105,7 +105,7 @@ class ClassificationModule(lightning.LightningModule):
             side = images.shape[-1]  # whole rows at once: four times as fast as three channels at a time
             mean, scale = (tensor.flatten().repeat(side) for tensor in (self.mean, self.scale))
             rows = (images.permute(0, 2, 3, 1).flatten(2) - mean) * scale
-            return rows.unflatten(2, (side, 3)).permute(0, 3, 1, 2)
+            return rows.view(-1, side, side, 3).permute(0, 3, 1, 2)
         return (images - self.mean) * self.scale
 
     def forward(self, images: Tensor) -> Tensor:
