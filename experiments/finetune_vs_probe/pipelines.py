@@ -18,7 +18,6 @@ PIPELINES: dict[str, dict[str, Any]] = {
     "gentle": BASE | {"lr": 5e-4},
     "trivial": BASE | {"data_augmentation": "trivial_augment"},
     "mixup": BASE | {"mixup": 0.2, "mixup_prob": 1.0},
-    "momentum": BASE | {"opt": "momentum", "momentum": 0.9, "lr": 1e-2, "weight_decay": 1e-3},
     "frozen": BASE | {"pct_to_freeze": 0.4},
     "stochastic": BASE | {"stoch_norm": True},
     "sp": BASE | {"sp_reg": 1e-2},
