@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import objectives
+from qtt.cli import errors_for_people
 from qtt.errors import ConfigError, PredictionError
 from qtt.files import write_json
 from qtt.optimizers.random import EpochwiseRandomOptimizer
@@ -263,3 +264,21 @@ def _wait_for(journal: Path, lines: int, search: "subprocess.Popen[bytes]") -> N
         assert search.poll() is None, "the search ended before it could be killed"
         assert time.monotonic() < deadline, "the search makes no progress"
         time.sleep(0.01)
+
+
+def test_a_full_disk_ends_a_search_that_goes_on_when_there_is_room(
+    small_disk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    filler, run = small_disk / "filler", small_disk / "run"
+    _tuner(run).run(TASK, evaluations=3)
+    before = (run / "journal.jsonl").read_bytes()
+    free = os.statvfs(small_disk)
+    filler.write_bytes(b"0" * free.f_bavail * free.f_frsize)
+    with pytest.raises(SystemExit), errors_for_people():
+        _tuner(run).run(TASK, evaluations=30)
+    assert "No space left on device" in capsys.readouterr().err
+    filler.unlink()
+    assert (run / "journal.jsonl").read_bytes().startswith(before)
+    summary = _tuner(run).run(TASK, evaluations=30)
+    undisturbed = _tuner(small_disk / "other").run(TASK, evaluations=30)
+    assert _steps(summary) == _steps(undisturbed)

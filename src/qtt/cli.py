@@ -1,5 +1,6 @@
 """What the command-line entry points share: finding `conf/`, names of run folders, errors for people."""
 
+import errno
 import re
 import shutil
 import sys
@@ -58,7 +59,7 @@ def check_overrides(config_name: str, arguments: Sequence[str]) -> None:
 
 @contextmanager
 def errors_for_people() -> Iterator[None]:
-    """Turn qtt's own errors, which say what to do, into a message and exit status 1; let others through."""
+    """Turn qtt's own errors, which say what to do, and a full disk into a message and exit status 1."""
     try:
         yield
     except QTTError as error:
@@ -70,6 +71,11 @@ def errors_for_people() -> Iterator[None]:
         if isinstance(error.__cause__, QTTError):
             fail(str(error.__cause__))
         raise
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        fail(f"{error.strerror}{where}. Make room and repeat the command: what is in the journal is kept.")
 
 
 def fail(message: str) -> NoReturn:

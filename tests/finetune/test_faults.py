@@ -3,10 +3,9 @@
 import os
 import random
 import signal
-import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -108,21 +107,6 @@ def _results(folder: Path) -> list[tuple[tuple[int, int], tuple[float, Any] | No
     return [((r.config_id, r.fidelity), (r.score, dict(r.info)) if r.succeeded else None) for r in results]
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own, with room for a few checkpoints."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", str(folder)]
-    try:
-        subprocess.run(command, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"no file system can be mounted here: {error}")
-    yield folder
-    forget()
-    subprocess.run(["umount", str(folder)], check=True)
-
-
 def test_a_disk_that_is_really_full(make_task: MakeTask, small_disk: Path) -> None:
     forget()
     expected = learned(run(make_task(work_dir=None), PLAIN, 4))
@@ -142,3 +126,4 @@ def test_a_disk_that_is_really_full(make_task: MakeTask, small_disk: Path) -> No
     assert learned(run(task, PLAIN, 3)) == expected[2:3]
     forget()
     assert learned(run(task, PLAIN, 4)) == expected[3:]
+    forget()  # and with it the last checkpoint's thread
