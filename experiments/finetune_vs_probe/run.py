@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from by_hand import PIPELINES, settings
 from comparison import KEY, PROBE, Run, append_run, every_method, is_done, read_runs, summary
 from numpy.typing import NDArray
-from pipelines import PIPELINES, SETTINGS
 from safetensors.torch import load_file
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -27,6 +27,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 from qtt.data.image_folder import ImageFolder, Sample, scan_image_folder
+from qtt.evaluation.memory import keep_memory
 from qtt.finetune.cv.classification import finetune_script
 from qtt.finetune.cv.classification.cache import decode
 from qtt.model_hub import load_hub
@@ -34,7 +35,7 @@ from qtt.types import ModelCard, TaskInfo, Trial
 from qtt.weights import create_model
 
 LOG = logging.getLogger("finetune_vs_probe")
-DATASETS = ("trashnet", "dtd")
+DATASETS = ("trashnet", "dtd", "gtsrb43")
 MODELS = ("tf_mobilenetv3_small_100", "mobilenetv2_100", "mobilenetv1_100")
 BATCH = 64
 STRENGTHS = tuple(10.0**power for power in range(-5, 3))
@@ -113,7 +114,7 @@ def run_finetuning(
             work_dir=Path(work),
             models=(card,),
             weights_dir=options.shared / "weights",
-            settings=SETTINGS | {"image_size": options.image_size},
+            settings=settings(folder.root.name, options.image_size),
         )
         network, epoch, val = finetuned(task, PIPELINES[method] | {"model": card.name}, options.epochs)
     images, labels = load_images(folder.test, card, options.image_size)
@@ -163,6 +164,7 @@ def main() -> None:
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(options.threads)
+    keep_memory()
     if not options.table:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         run_missing(options)

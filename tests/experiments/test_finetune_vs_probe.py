@@ -26,7 +26,7 @@ Load = Callable[[str], ModuleType]
 
 
 def test_pipelines_are_of_the_search_space(load: Load) -> None:
-    for pipeline in load("pipelines").PIPELINES.values():
+    for pipeline in load("by_hand").PIPELINES.values():
         Recipe.from_config(pipeline | {"model": "m"})
         assert all(value in FULL[name] for name, value in pipeline.items())
 

@@ -26,5 +26,10 @@ PIPELINES: dict[str, dict[str, Any]] = {
     "cotuning": BASE | {"cotuning_reg": 1.0},
 }
 
-SETTINGS: dict[str, Any] = {"device": "cpu", "hflip": 0.5}
-"""Of the objective. A mirrored photo of waste or of a texture is one as well."""
+MIRRORED = ("trashnet", "dtd")
+"""Datasets whose images may be mirrored: waste and textures, but not traffic signs."""
+
+
+def settings(dataset: str, image_size: int) -> dict[str, Any]:
+    """Of the objective."""
+    return {"device": "cpu", "hflip": 0.5 if dataset in MIRRORED else 0.0, "image_size": image_size}
