@@ -18,7 +18,7 @@ import platform
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -116,20 +116,14 @@ class Bench:
             _write_images(root / "train", case.side, case.images)
             _write_images(root / "val", case.side, int(case.images * VALIDATION))
         settings = FinetuneSettings(
-            image_size=case.side, pretrained=False, device=device, num_workers=workers, cache_mb=16_384
+            image_size=case.side, pretrained=False, device=device, num_workers=workers, cache_gb=0
         )
         task = TaskInfo(
             root,
             tuple(sorted(path.name for path in (root / "train").iterdir())),
             work_dir=folder / "pipelines" / case.model,
             models=(_card(case.model),),
-            settings={
-                "image_size": case.side,
-                "pretrained": False,
-                "device": device,
-                "num_workers": workers,
-                "cache_mb": 16_384,
-            },
+            settings=asdict(settings),
         )
         recipe = Recipe(case.model, batch_size=case.batch_size, weight_decay=0.01, amp=amp)
         return cls(case, task, settings, recipe)
