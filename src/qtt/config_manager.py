@@ -17,8 +17,9 @@ from ConfigSpace import (
 from ConfigSpace.exceptions import ForbiddenValueError
 
 from qtt.errors import ConfigError, ModelHubError, unknown
+from qtt.hyperparameters import FULL
 from qtt.model_hub import ModelHub
-from qtt.search_space import FULL, match_option
+from qtt.search_space import match_option
 from qtt.types import Candidates, Config
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from qtt.types import Candidates, TaskInfo
 
 MakeTask = Callable[..., TaskInfo]
 KILLS = 50
-EPOCHS = 3
+EPOCHS = 5
 
 
 class Killer(threading.Thread):
@@ -74,7 +74,7 @@ def _search(task: TaskInfo, folder: Path, pipelines: int) -> QuickTuner:
 
 @pytest.mark.slow
 def test_fifty_kills_lose_and_repeat_nothing(make_task: MakeTask, tmp_path: Path, pids: list[int]) -> None:
-    task, pipelines = make_task(), KILLS + 10
+    task, pipelines = make_task(), 2 * KILLS
     _search(task, tmp_path / "whole", pipelines).run(task, time_budget=600)
     whole = _results(tmp_path / "whole")
     assert len(whole) == EPOCHS * pipelines
@@ -86,9 +86,10 @@ def test_fifty_kills_lose_and_repeat_nothing(make_task: MakeTask, tmp_path: Path
     finished = {key: learned for key, learned in killed if learned is not None}
     entries = _entries(tmp_path / "killed")
     reasons = [entry.result.info["reason"] for entry in entries if not entry.result.succeeded]
-    assert killer.kills == KILLS == len(reasons)
+    assert killer.kills == KILLS
+    assert KILLS // 2 < len(reasons) <= KILLS  # between two steps a kill costs nothing
     assert all("was killed by SIGKILL" in reason for reason in reasons)
-    assert len(finished) == len(killed) - KILLS  # none twice
+    assert len(finished) == len(killed) - len(reasons)  # none twice
     assert finished.items() <= dict(whole).items()
     assert len(finished) >= EPOCHS * (pipelines - KILLS)  # a kill costs one pipeline, not more
     assert max(len(entry.result.info.get("details", "")) for entry in entries) < 2_000

@@ -9,7 +9,7 @@ manifest.json     format, source, licence, counts, sha256 of every file (`qtt.cu
 The rows of configs, runs and curves are sorted by dataset, run_id and epoch, and every dataset is a row group
 of its own, so that one dataset is read without the others.
 
-A hyperparameter's null means None where that is one of its options (`search_space.FULL`) and its condition
+A hyperparameter's null means None where that is one of its options (`hyperparameters.FULL`) and its condition
 holds; otherwise the hyperparameter is inactive, and absent from the config.
 """
 
@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from qtt.hyperparameters import CONDITIONS
-from qtt.search_space import FULL
+from qtt.hyperparameters import CONDITIONS, FULL
 from qtt.types import Config
 
 if TYPE_CHECKING:
