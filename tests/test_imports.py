@@ -16,7 +16,7 @@ ENTRY_POINTS = {"cli", "run", "metatrain", "collect", "benchmark"}
 
 LAYERS = [
     {"errors"},
-    {"types", "files"},
+    {"types", "files", "machine"},
     {"clock", "hyperparameters", "history", "data", "timm_facts"},
     {"weight_files", "journal", "statistics"},
     {"model_hub"},

@@ -23,13 +23,14 @@ from qtt.artifacts import COLD
 from qtt.benchmarking.plots import write_plots
 from qtt.benchmarking.policies import Policy
 from qtt.benchmarking.replay import Replay
-from qtt.benchmarking.runner import Job, Problem, ReplayStore, default_workers, run_jobs
+from qtt.benchmarking.runner import Job, Problem, ReplayStore, run_jobs
 from qtt.benchmarking.tables import Comparison, write_tables
 from qtt.benchmarking.view import summary_table
 from qtt.benchmarking.wording import counted
 from qtt.cli import INTERRUPTED, check_overrides, config_directory, errors_for_people, plain, python_command
 from qtt.curves.table import CurveTable, DatasetCurves
 from qtt.errors import ConfigError, unknown
+from qtt.machine import available_cores
 from qtt.model_hub import ModelHub
 from qtt.types import Candidates, ModelCard
 
@@ -68,7 +69,7 @@ def compare(config: DictConfig, console: Console) -> tuple[Comparison, Path]:
     if not 0 < limit < float("inf"):
         raise ConfigError(f"seconds must be positive; got {config.seconds}.")
     jobs = [Job(policy, problem, seed, limit) for problem, seed, policy in product(problems, seeds, policies)]
-    workers = default_workers() if config.workers is None else int(config.workers)
+    workers = available_cores() if config.workers is None else int(config.workers)
     out = Path(config.out or Path("runs") / f"benchmark-{Path(config.table).resolve().name}")
     out.mkdir(parents=True, exist_ok=True)
     try:

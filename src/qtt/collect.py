@@ -27,7 +27,6 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.text import Text
 
-from qtt.benchmarking.runner import default_workers
 from qtt.cli import INTERRUPTED, check_overrides, config_directory, errors_for_people, plain, python_command
 from qtt.collecting.collector import Collector, Limits
 from qtt.collecting.frames import to_frames
@@ -38,6 +37,7 @@ from qtt.curves.writing import write_table
 from qtt.data.subset_files import MANIFEST
 from qtt.errors import ConfigError
 from qtt.files import read_json, write_json, write_text
+from qtt.machine import available_cores
 from qtt.run_folder import RunFolder, environment
 
 FORMAT = 1
@@ -191,7 +191,7 @@ def _set_threads(threads: int | None, workers: int) -> None:
     """Say how many threads the training processes, which are still to be started, may use."""
     if threads is None and "OMP_NUM_THREADS" in os.environ:
         return
-    os.environ["OMP_NUM_THREADS"] = str(threads or max(1, default_workers() // workers))
+    os.environ["OMP_NUM_THREADS"] = str(threads or max(1, available_cores() // workers))
 
 
 if __name__ == "__main__":

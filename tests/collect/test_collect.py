@@ -129,7 +129,7 @@ def test_threads_are_shared_by_the_workers(
     datasets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS")
-    monkeypatch.setattr("qtt.collect.default_workers", lambda: 8)
+    monkeypatch.setattr("qtt.collect.available_cores", lambda: 8)
     for number, (overrides, expected) in enumerate(
         {("workers=3",): "2", ("workers=9",): "1", ("threads=5",): "5"}.items()
     ):

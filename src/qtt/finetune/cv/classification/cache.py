@@ -1,7 +1,6 @@
 """Decoded and resized images, so that every image file is read once and not once an epoch."""
 
 import logging
-import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +17,7 @@ from qtt.data.image_folder import Stamp
 from qtt.errors import DatasetError
 from qtt.finetune.cv.classification.decoding import decode, unreadable
 from qtt.finetune.cv.classification.image_file import ImageFile, MemoryImages
+from qtt.machine import available_cores
 
 log = logging.getLogger(__name__)
 
@@ -126,12 +126,6 @@ class ImageCache:
 def channels_first(images: NDArray[np.uint8]) -> Tensor:
     """Images (b, s, s, 3) as (b, 3, s, s) with the same memory, which is torch's channels_last."""
     return torch.from_numpy(images).permute(0, 3, 1, 2)
-
-
-def available_cores() -> int:
-    """Processor cores that this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _stamp(path: Path) -> Stamp:
