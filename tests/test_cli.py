@@ -183,6 +183,7 @@ SEARCH = [
 ]
 
 
+@pytest.mark.timeout(900)  # five processes that import torch, one after the other
 def test_a_search_runs_resumes_and_ends_with_a_test_accuracy(tmp_path: Path) -> None:
     first = _run(*SEARCH, "budget.evaluations=3", cwd=tmp_path)
     assert first.returncode == 0, first.stderr
