@@ -1,6 +1,6 @@
 """A small dataset, and tasks and configs over timm's `test_*` models without pretrained weights."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -57,3 +57,13 @@ def make_pretrained_task(make_task: Callable[..., TaskInfo], source_weights: Pat
         return make_task(**(values | changes))
 
     return make
+
+
+@pytest.fixture
+def cold() -> Iterator[None]:
+    """Nothing in memory of earlier tests, nor of this one for later ones."""
+    from pipelines import forget
+
+    forget()
+    yield
+    forget()

@@ -3,7 +3,7 @@
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,7 @@ from qtt.finetune.cv.classification.writer import CheckpointError, CheckpointWri
 from qtt.types import TaskInfo, Trial
 
 MakeTask = Callable[..., TaskInfo]
-
-
-@pytest.fixture(autouse=True)
-def _cold() -> Iterator[None]:
-    forget()
-    yield
-    forget()
+pytestmark = pytest.mark.usefixtures("cold")
 
 
 class AtOnce:

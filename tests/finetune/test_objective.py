@@ -2,7 +2,7 @@ import json
 import logging
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,13 +27,7 @@ from qtt.finetune.cv.classification.warm import WarmPipelines
 from qtt.types import Result, TaskInfo, Trial
 
 MakeTask = Callable[..., TaskInfo]
-
-
-@pytest.fixture(autouse=True)
-def _cold() -> Iterator[None]:
-    forget()
-    yield
-    forget()
+pytestmark = pytest.mark.usefixtures("cold")
 
 
 def assert_same_state(first: dict[str, Any], second: dict[str, Any]) -> None:

@@ -1,6 +1,6 @@
 """Memory that runs out: recognised, explained, and survived where the settings allow it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -17,14 +17,8 @@ from qtt.finetune.cv.classification.pipeline import Pipeline
 from qtt.types import TaskInfo, Trial
 
 MakeTask = Callable[..., TaskInfo]
+pytestmark = pytest.mark.usefixtures("cold")
 SPLIT = {"oom_accumulation": 4}
-
-
-@pytest.fixture(autouse=True)
-def _cold() -> Iterator[None]:
-    forget()
-    yield
-    forget()
 
 
 @pytest.fixture

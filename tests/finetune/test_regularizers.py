@@ -1,7 +1,7 @@
 """The four regularisers in whole pipelines, from real weights files."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +22,9 @@ from qtt.finetune.cv.classification.strategies.sp import SP
 from qtt.types import TaskInfo
 
 MakeTask = Callable[..., TaskInfo]
+pytestmark = pytest.mark.usefixtures("cold")
 TERMS = {"sp_reg": 0.01, "delta_reg": 0.1, "bss_reg": 0.1, "cotuning_reg": 1.0}
 ALL = RICH | TERMS | {"stoch_norm": True, "lr": 1e-3}
-
-
-@pytest.fixture(autouse=True)
-def _cold() -> Iterator[None]:
-    forget()
-    yield
-    forget()
 
 
 def _pipeline(task: TaskInfo, recipe: Recipe) -> Pipeline:
