@@ -12,15 +12,20 @@ from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import erfcx, log_ndtr
+from scipy.special import erfcx, expit, log_ndtr, logit, ndtr
 
 from qtt.errors import PredictionError
 from qtt.history import History
+from qtt.types import Prediction
 
 Array = NDArray[np.float64]
 
 _LOG_SQRT_2PI = 0.5 * np.log(2.0 * np.pi)
 _SQRT_HALF_PI = np.sqrt(0.5 * np.pi)
+_NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(15)
+_WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
+_TINY = 1e-12
+"""Gains below it are ties: what is left of them is the cost."""
 
 
 def log_h(z: Array) -> Array:
@@ -48,9 +53,37 @@ def log_expected_improvement(mean: Array, std: Array, best: Array, xi: float = 0
         PredictionError: a mean is not finite, or a std not positive.
     """
     mean, std = np.asarray(mean, dtype=np.float64), np.asarray(std, dtype=np.float64)
-    if not (np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()):
-        raise PredictionError("Predicted scores must be finite, with positive standard deviations.")
+    _check(mean, std)
     return log_h((mean - best - xi) / std) + np.log(std)
+
+
+def improvement(prediction: Prediction, best: float | Array) -> tuple[Array, Array]:
+    """Log expected improvement over `best` and its probability, on the scale of scores; both (n,).
+
+    Logit-normal predictions are integrated by Gauss-Hermite quadrature with 15 nodes.
+
+    Raises:
+        PredictionError: a mean is not finite, or a std not positive.
+    """
+    mean, std = prediction.mean, prediction.std
+    if prediction.link == "identity":
+        return log_expected_improvement(mean, std, np.broadcast_to(best, mean.shape)), ndtr(
+            (mean - best) / std
+        )
+    _check(mean, std)
+    score = expit(mean[:, None] + std[:, None] * _NODES)
+    gain = np.maximum(score - np.reshape(best, (-1, 1)), 0.0) @ _WEIGHTS
+    return np.log(gain + _TINY), ndtr((mean - logit(np.clip(best, 1e-6, 1.0 - 1e-6))) / std)
+
+
+def expected_epochs(epochs: Array, probability: Array, patience: float) -> Array:
+    """Epochs that a pipeline is expected to get when it is given up after `patience` of them; (n,).
+
+    Looking far ahead is cheap where one can stop: only with the probability that the pipeline will improve on
+    the incumbent are all of its epochs trained.
+    """
+    surely = np.minimum(epochs, patience)
+    return np.asarray(surely + probability * (epochs - surely))
 
 
 def log_improvement_per_second(log_ei: Array, cost: Array) -> Array:
@@ -90,3 +123,8 @@ def multi_fidelity_best(history: History, fidelities: Iterable[int]) -> Array:
     asked = list(fidelities)
     table = {fidelity: best_at(fidelity) for fidelity in set(asked)}
     return np.array([table[fidelity] for fidelity in asked], dtype=np.float64)
+
+
+def _check(mean: Array, std: Array) -> None:
+    if not (np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()):
+        raise PredictionError("Predicted scores must be finite, with positive standard deviations.")

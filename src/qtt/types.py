@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -287,13 +287,45 @@ class Candidates:
     """The pipelines an optimizer chooses from; a config's id is its position.
 
     models: cards of the models that the configs name.
+    proposed: how many of them, at the end, the optimizer added during the search.
     """
 
     configs: tuple[Config, ...]
     models: tuple[ModelCard, ...] = ()
+    proposed: int = 0
 
     def __len__(self) -> int:
         return len(self.configs)
+
+    @property
+    def initial(self) -> tuple[Config, ...]:
+        """The pipelines that the search began with."""
+        return self.configs[: len(self.configs) - self.proposed]
+
+    def grown(self, configs: Iterable[Config], hub: Iterable[ModelCard]) -> "Candidates":
+        """These candidates and, behind them, proposed ones; the cards of their models come from `hub`."""
+        configs = tuple(configs)
+        named = {config.get("model") for config in configs} - {card.name for card in self.models}
+        models = tuple(card for card in hub if card.name in named)
+        return Candidates(self.configs + configs, self.models + models, self.proposed + len(configs))
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able dict; inverse of `from_dict`."""
+        return {
+            "proposed": self.proposed,
+            "models": [card.to_dict() for card in self.models],
+            "configs": [dict(config) for config in self.configs],
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Inverse of `to_dict`; lists among the options, as JSON writes them, become tuples."""
+        configs = tuple(
+            {name: tuple(value) if isinstance(value, list) else value for name, value in config.items()}
+            for config in data["configs"]
+        )
+        models = tuple(ModelCard.from_dict(card) for card in data["models"])
+        return cls(configs, models, int(data.get("proposed", 0)))
 
     def card(self, config_id: int) -> ModelCard | None:
         """The card of a candidate's model, None where the space has no hub."""
@@ -319,10 +351,11 @@ class Budget:
 
 @dataclass(frozen=True)
 class Prediction:
-    """Gaussian predictions: mean and std, both (n,)."""
+    """Gaussian predictions of scores, or of their logits where `link` says so: mean and std, both (n,)."""
 
     mean: NDArray[np.float64]
     std: NDArray[np.float64]
+    link: Literal["identity", "logit"] = "identity"
 
 
 RawResult = Result | Mapping[str, Any]

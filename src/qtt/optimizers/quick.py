@@ -1,19 +1,38 @@
 """Quick-Tune: continue the pipeline with the largest expected improvement per predicted second."""
 
-import numpy as np
+from collections.abc import Sequence
 
-from qtt.acquisition import log_expected_improvement, log_improvement_per_second, multi_fidelity_best
+import numpy as np
+from numpy.typing import NDArray
+
+from qtt.acquisition import (
+    expected_epochs,
+    improvement,
+    log_expected_improvement,
+    log_improvement_per_second,
+    multi_fidelity_best,
+)
+from qtt.errors import ConfigError, unknown
 from qtt.optimizers.base import CandidateOptimizer, CandidateSource
 from qtt.predictors.base import CostPredictor, PerformancePredictor, SearchTask
 from qtt.types import Candidates, MetaFeatures
+
+Array = NDArray[np.float64]
+
+HORIZONS = (1, 2, 3, 5, 8, 12, 20, 32, 50)
+"""Epochs that the acquisition looks ahead."""
+
+ACQUISITIONS = ("horizons", "multi_fidelity")
 
 
 class QuickTune(CandidateOptimizer):
     """Gray-box, cost-aware search over models and their hyperparameters (Quick-Tune, Algorithm 1).
 
-    Until a first score is known, the pipeline with the cheapest predicted step is asked. From then on,
-    Eq. (1) decides among all live pipelines. A pending pipeline is no
-    candidate, and adds nothing to what is known.
+    Every ask continues the live pipeline with the largest value. With `horizons`, the value is the best, over
+    several horizons, of the expected improvement on the incumbent within so many epochs per second that they
+    are expected to take; with `multi_fidelity` it is Eq. (1), one step ahead, against the best score seen at
+    that fidelity, and the search begins with the pipeline whose first step is cheapest. A pending pipeline is
+    no candidate, and adds nothing to what is known.
     """
 
     def __init__(
@@ -25,7 +44,12 @@ class QuickTune(CandidateOptimizer):
         seed: int = 0,
         epochs_per_step: int = 1,
         max_fidelity: int = 50,
+        acquisition: str = "horizons",
+        horizons: Sequence[int] = HORIZONS,
+        patience: float = 5.0,
         exploration: float = 0.0,
+        cost_aware: bool = True,
+        gray_box: bool = True,
     ) -> None:
         """See `CandidateOptimizer`.
 
@@ -36,14 +60,31 @@ class QuickTune(CandidateOptimizer):
             seed: of the candidates and of the performance predictor's initial weights.
             epochs_per_step: Δt.
             max_fidelity: last epoch of every pipeline.
+            acquisition: `horizons` or `multi_fidelity`.
+            horizons: epochs to look ahead, with `horizons`.
+            patience: epochs after which a pipeline that does not promise to win is given up, with `horizons`.
             exploration: ξ of the expected improvement, in units of the score.
+            cost_aware: false: all epochs count as equally long, to show what costs are worth.
+            gray_box: false: what was chosen is trained to its end, to show what stopping is worth.
+
+        Raises:
+            ConfigError: an unknown acquisition, or a horizon or patience that is not positive.
         """
         super().__init__(
             config_manager, seed=seed, epochs_per_step=epochs_per_step, max_fidelity=max_fidelity
         )
+        if acquisition not in ACQUISITIONS:
+            raise ConfigError(unknown("acquisition", acquisition, ACQUISITIONS))
+        if not horizons or min(horizons) < 1 or patience <= 0:
+            raise ConfigError(f"horizons and patience must be positive; got {list(horizons)} and {patience}.")
         self.performance = performance
         self.cost = cost
+        self.acquisition = acquisition
+        self.horizons = np.array(sorted(horizons), dtype=np.int64)
+        self.patience = patience
         self.exploration = exploration
+        self.cost_aware = cost_aware
+        self.gray_box = gray_box
         self._conditioned_on = 0
 
     def setup(self, n: int | Candidates, metafeatures: MetaFeatures | None = None) -> None:
@@ -62,18 +103,57 @@ class QuickTune(CandidateOptimizer):
         self._conditioned_on = 0
 
     def _choose(self, live: list[int]) -> int:
+        self._condition()
+        if not self.gray_box:
+            begun = [i for i in live if self.history.fidelity(i)]
+            if begun:
+                return begun[0]
+        seconds = self.cost.predict(live) if self.cost_aware else np.ones(len(live))
+        value = (
+            self._one_step(live, seconds)
+            if self.acquisition == "multi_fidelity"
+            else self._ahead(live, seconds)
+        )
+        return live[int(np.argmax(value))]
+
+    def _condition(self) -> None:
+        """Let the predictors learn what was told since the last ask."""
         if self._conditioned_on != len(self.history):
             self.performance.condition(self.history)
             self.cost.condition(self.history)
             self._conditioned_on = len(self.history)
-        fidelities = [self.next_fidelity(i) for i in live]
-        epochs = np.array(
-            [fidelity - self.history.fidelity(i) for i, fidelity in zip(live, fidelities, strict=True)]
-        )
-        seconds = self.cost.predict(live) * epochs
+
+    def _one_step(self, live: list[int], seconds: Array) -> Array:
+        """Log of Eq. (1); (n,)."""
+        ends = np.array([self.next_fidelity(i) for i in live])
+        cost = seconds * (ends - self._done(live))
         if not self.history.observed:
-            return live[int(np.argmin(seconds))]
-        predicted = self.performance.predict(live, fidelities)
-        best = multi_fidelity_best(self.history, fidelities)
+            return -np.log(cost)
+        predicted = self.performance.predict(live, list(ends))
+        best = multi_fidelity_best(self.history, ends)
         gain = log_expected_improvement(predicted.mean, predicted.std, best, self.exploration)
-        return live[int(np.argmax(log_improvement_per_second(gain, seconds)))]
+        return log_improvement_per_second(gain, cost)
+
+    def _ahead(self, live: list[int], seconds: Array) -> Array:
+        """Log of the best expected improvement per second over all horizons; (n,)."""
+        done = self._done(live)[:, None]
+        first = np.array([self.next_fidelity(i) for i in live])[:, None]
+        ends = np.clip(done + self.horizons, first, self.max_fidelity)
+        if not self.gray_box:
+            ends = np.full_like(ends, self.max_fidelity)
+        ids = np.repeat(live, len(self.horizons))
+        incumbent = self.history.incumbent
+        least = self._chance() if incumbent is None else max(incumbent.score, self._chance())
+        predicted = self.performance.predict(list(ids), list(ends.ravel()))
+        gain, probability = improvement(predicted, least + self.exploration)
+        epochs = expected_epochs((ends - done).ravel().astype(float), probability, self.patience)
+        cost = np.repeat(seconds, len(self.horizons)) * epochs
+        value = log_improvement_per_second(gain, cost)
+        return np.asarray(value.reshape(ends.shape).max(axis=1))
+
+    def _done(self, ids: list[int]) -> NDArray[np.int64]:
+        return np.array([self.history.fidelity(i) for i in ids], dtype=np.int64)
+
+    def _chance(self) -> float:
+        """The score that guessing gives."""
+        return 0.0 if self.metafeatures is None else 1.0 / self.metafeatures.num_classes

@@ -1,0 +1,1 @@
+"""Meta-training: from recorded learning curves to predictors."""

@@ -1,0 +1,121 @@
+"""Scores of pipelines at epochs yet to come, meta-learned: a prior of trees, corrected by a deep-kernel GP.
+
+Notation: n candidates, m queries, T = largest fidelity. Predictions are of the best score that a pipeline
+will reach until an epoch, on the logit scale.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qtt.errors import PredictionError
+from qtt.history import History
+from qtt.predictors.base import SearchTask
+from qtt.predictors.dynamics import Encoded
+from qtt.predictors.features import FeatureSpec
+from qtt.predictors.prior import CurvePrior, logit
+from qtt.predictors.residual import ResidualKernel, ResidualPoints, ResidualPosterior
+from qtt.types import Prediction
+
+Array = NDArray[np.float64]
+
+FRESH_ENDS = np.array([1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0])
+STARTED = np.array([[1.0, 2.0], [2.0, 3.0], [3.0, 5.0], [5.0, 8.0], [8.0, 13.0], [13.0, 21.0]])
+"""Where observations are compared with what was expected: until these epochs, from one to the other."""
+
+
+def residual_points(length: int) -> tuple[Array, Array]:
+    """Start and end of the points that a curve of this length is compared at, fresh ones first; both (m,)."""
+    ends = FRESH_ENDS[length >= FRESH_ENDS]
+    started = STARTED[length >= STARTED[:, 1]]
+    return np.concatenate([np.zeros(len(ends)), started[:, 0]]), np.concatenate([ends, started[:, 1]])
+
+
+class MetaPerformance:
+    """Conditions a meta-learned prior on the observations of one search.
+
+    Nothing is computed again that did not change: one more epoch costs one pipeline's points.
+    """
+
+    def __init__(self, spec: FeatureSpec, prior: CurvePrior, kernel: ResidualKernel | None) -> None:
+        """Without a kernel, only a pipeline's own curve changes what is expected of it."""
+        self.spec = spec
+        self.prior = prior
+        self.kernel = kernel
+        self._encoded: Encoded | None = None
+
+    @classmethod
+    def from_tensors(cls, spec: FeatureSpec, tensors: Mapping[str, NDArray[np.generic]]) -> Self:
+        """Read what `tensors` gave.
+
+        Raises:
+            ArtifactError: a tensor is missing or damaged.
+        """
+        return cls(spec, CurvePrior.from_tensors(tensors), ResidualKernel.from_tensors(tensors))
+
+    def tensors(self) -> dict[str, NDArray[np.generic]]:
+        """All weights by name."""
+        return self.prior.tensors() | ({} if self.kernel is None else self.kernel.tensors())
+
+    def setup(self, task: SearchTask) -> None:
+        """Start a new search."""
+        count = len(task.candidates)
+        self._encoded = Encoded.of(self.spec, task)
+        self._standings = self.prior.standings(self._encoded)
+        self._posterior = (
+            None if self.kernel is None else ResidualPosterior(self.kernel, self._encoded.features)
+        )
+        self._curves = np.zeros((count, task.max_fidelity))
+        self._lengths = np.zeros(count, dtype=np.int64)
+        self._mean, self._std = np.zeros((2, count, task.max_fidelity + 1))
+        self._known = np.zeros((count, task.max_fidelity + 1), dtype=np.bool_)
+
+    def condition(self, history: History) -> None:
+        """Compare what was observed since the last call with what was expected."""
+        assert self._encoded is not None
+        for config_id in range(len(self._lengths)):
+            if history.fidelity(config_id) != self._lengths[config_id]:
+                self._update(config_id, history)
+
+    def predict(self, config_ids: Sequence[int], fidelities: Sequence[int]) -> Prediction:
+        """Logit of the best score from now until each fidelity, which lies ahead; mean and std, both (m,)."""
+        if self._encoded is None:
+            raise PredictionError("The predictor has no task yet; call setup(task) first.")
+        ids, ends = np.asarray(config_ids, dtype=np.int64), np.asarray(fidelities, dtype=np.int64)
+        missing = ~self._known[ids, ends]
+        if missing.any():
+            i, e = ids[missing], ends[missing]
+            start = self._lengths[i].astype(np.float64)
+            self._mean[i, e], self._std[i, e] = self.prior.predict(
+                self._encoded, self._standings, i, start, e.astype(np.float64), self._curves[i]
+            )
+            self._known[i, e] = True
+        mean, std = self._mean[ids, ends], self._std[ids, ends]
+        if self._posterior is not None:
+            shift, scale = self._posterior.shift(ids, self._lengths[ids].astype(float), ends.astype(float))
+            mean, std = mean + std * shift, std * scale
+        return Prediction(mean, std, link="logit")
+
+    def _update(self, config_id: int, history: History) -> None:
+        observed = history.curve(config_id)
+        epochs = [observation.fidelity for observation in observed]
+        length = history.fidelity(config_id)
+        scores = [observation.score for observation in observed]
+        self._curves[config_id, :length] = np.interp(np.arange(1, length + 1), epochs, scores)
+        self._lengths[config_id] = length
+        self._known[config_id] = False
+        if self._posterior is not None:
+            self._posterior.replace(config_id, self._compare(config_id, length))
+
+    def _compare(self, config_id: int, length: int) -> ResidualPoints:
+        assert self._encoded is not None
+        start, end = residual_points(length)
+        ids = np.full(len(start), config_id)
+        curve = self._curves[config_id]
+        mean, std = self.prior.predict(
+            self._encoded, self._standings, ids, start, end, np.tile(curve, (len(ids), 1))
+        )
+        best = np.array([curve[int(s) : int(e)].max() for s, e in zip(start, end, strict=True)])
+        return ResidualPoints(ids, start, end, (logit(best) - mean) / std)

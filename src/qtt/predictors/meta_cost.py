@@ -1,0 +1,109 @@
+"""Seconds of a pipeline's next epoch, meta-learned and then rescaled to the machine at hand.
+
+Notation: n candidates, m observed pipelines, N training images, B columns of the machine basis.
+
+Boosted trees predict log(seconds / N) on the machine of the meta-training runs. What this machine makes of it
+is a Gaussian residual in log seconds,
+
+  residual = basis · w + u_model + v_pipeline,
+
+linear in log multiply-adds, log batch size and mixed precision (another device is faster in some of them than
+in others), with an effect of each model and of each pipeline. The posterior is exact, positive and finite by
+construction; the first observation already moves all predictions to this machine's scale.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qtt.errors import PredictionError
+from qtt.history import History
+from qtt.predictors.base import SearchTask
+from qtt.predictors.dynamics import UNKNOWN_TASK, Encoded
+from qtt.predictors.features import FeatureSpec
+from qtt.predictors.trees import Trees
+
+Array = NDArray[np.float64]
+
+MACHINE_STD = np.array([1.5, 0.35, 0.25, 0.2])
+"""How far machines differ in log seconds: in all, per unit of log macs, of log batch size, and with amp."""
+
+MODEL_STD = 0.1
+PIPELINE_STD = 0.25
+EPOCH_STD = 0.05
+"""Spread of u, of v, and of a pipeline's epochs around their own mean, in log seconds."""
+
+
+def cost_rows(encoded: Encoded) -> Array:
+    """Inputs of the cost's trees; (n, d)."""
+    return np.column_stack([encoded.static, encoded.compute])
+
+
+class MetaCost:
+    """Predicts with trees, and learns the machine from every epoch's seconds."""
+
+    def __init__(self, spec: FeatureSpec, trees: Trees) -> None:
+        self.spec = spec
+        self.trees = trees
+        self._expected: Array | None = None
+
+    @classmethod
+    def from_tensors(cls, spec: FeatureSpec, tensors: Mapping[str, NDArray[np.generic]]) -> Self:
+        """Read what `tensors` gave.
+
+        Raises:
+            ArtifactError: an array is missing or damaged.
+        """
+        return cls(spec, Trees.from_tensors("cost", tensors))
+
+    def tensors(self) -> dict[str, NDArray[np.generic]]:
+        """All arrays by name."""
+        return self.trees.tensors("cost")
+
+    def setup(self, task: SearchTask) -> None:
+        """Start a new search."""
+        encoded = Encoded.of(self.spec, task)
+        images = (task.metafeatures or UNKNOWN_TASK).train_images
+        self._expected = self.trees.predict(cost_rows(encoded)) + math.log(images)
+        self._log_seconds = self._expected
+        self._basis = _basis(encoded)
+        names = [str(config.get("model")) for config in task.candidates.configs]
+        self._model = np.array([names.index(name) for name in names])
+
+    def condition(self, history: History) -> None:
+        """Learn from the seconds of every epoch seen so far."""
+        assert self._expected is not None
+        ids = np.array(sorted(history.observed), dtype=np.int64)
+        if not len(ids):
+            self._log_seconds = self._expected
+            return
+        logs = [np.log([seen.cost for seen in history.curve(i)]) for i in ids]
+        residual = np.array([np.median(values) for values in logs]) - self._expected[ids]
+        noise = EPOCH_STD**2 / np.array([len(values) for values in logs])
+        cross = self._covariance(ids)
+        weights = np.linalg.solve(cross[ids] + np.diag(noise), residual)
+        self._log_seconds = self._expected + cross @ weights
+
+    def predict(self, config_ids: Sequence[int]) -> Array:
+        """Seconds of each pipeline's next epoch, > 0; (n,)."""
+        if self._expected is None:
+            raise PredictionError("The predictor has no task yet; call setup(task) first.")
+        return np.exp(np.clip(self._log_seconds[np.asarray(config_ids, dtype=np.int64)], -20.0, 20.0))
+
+    def _covariance(self, ids: NDArray[np.int64]) -> Array:
+        """Covariance of residuals of all candidates with those of `ids`; (n, m)."""
+        machine = (self._basis * MACHINE_STD**2) @ self._basis[ids].T
+        same_model = self._model[:, None] == self._model[ids]
+        same = np.arange(len(self._basis))[:, None] == ids
+        return np.asarray(machine + MODEL_STD**2 * same_model + PIPELINE_STD**2 * same)
+
+
+def _basis(encoded: Encoded) -> Array:
+    """One, centred log multiply-adds, centred log batch size, mixed precision; (n, B)."""
+    wide = encoded.features.pipeline.shape[1] + encoded.features.model.shape[1]
+    macs = np.nan_to_num(encoded.static[:, wide + 4] - np.nanmean(encoded.static[:, wide + 4]))
+    batch, amp = encoded.compute[:, 4], encoded.compute[:, 6]
+    return np.column_stack([np.ones(len(macs)), macs, batch - batch.mean(), amp])

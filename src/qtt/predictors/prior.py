@@ -1,0 +1,196 @@
+"""What meta-training expects of a pipeline: the best score until an epoch, fresh or with a known curve.
+
+Notation: n candidates, m queries, H horizons, T = largest fidelity. A query is (pipeline, start s, end e):
+the best score of the epochs s + 1 … e, given the curve until s. It is predicted on the logit scale.
+
+Two levels of boosted trees. The first, `standing`, ranks pipelines within a dataset at every horizon: trained
+on normal scores of ranks, it does not spend itself on how hard each dataset is. The second maps the
+standing, the curve and the dataset to mean and variance; it is fitted to standings from trees that have not
+seen the dataset, so that its variance is honest about datasets to come.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qtt.predictors.dynamics import Encoded
+from qtt.predictors.trees import Trees
+
+Array = NDArray[np.float64]
+Ids = NDArray[np.int64]
+
+HORIZONS = np.array([1, 2, 3, 5, 8, 12, 20, 32, 50])
+"""Epochs at which standings are predicted; between them they are interpolated in log epochs."""
+
+CURVE_COLUMNS = 7
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Mean and log variance, the latter times a factor (1,) that calibrates it."""
+
+    mean: Trees
+    log_variance: Trees
+    factor: Array
+
+    def predict(self, rows: Array) -> tuple[Array, Array]:
+        """Mean and standard deviation; both (m,)."""
+        std = np.sqrt(self.factor[0] * np.exp(self.log_variance.predict(rows)))
+        return self.mean.predict(rows), std
+
+    def tensors(self, name: str) -> dict[str, NDArray[np.generic]]:
+        """All arrays by name."""
+        parts = self.mean.tensors(f"{name}.mean") | self.log_variance.tensors(f"{name}.log_variance")
+        return parts | {f"{name}.factor": self.factor}
+
+    @classmethod
+    def from_tensors(cls, name: str, tensors: Mapping[str, NDArray[np.generic]]) -> Self:
+        """Inverse of `tensors`."""
+        return cls(
+            Trees.from_tensors(f"{name}.mean", tensors),
+            Trees.from_tensors(f"{name}.log_variance", tensors),
+            np.asarray(tensors[f"{name}.factor"], dtype=np.float64),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class CurvePrior:
+    """Mean and standard deviation of logit scores, as meta-training left them; see the module."""
+
+    standing: Trees
+    fresh: Moments
+    started: Moments
+
+    def standings(self, encoded: Encoded) -> Array:
+        """Normal scores of the candidates' ranks at every horizon; (n, H)."""
+        return standings_of(self.standing, encoded)
+
+    def predict(
+        self, encoded: Encoded, standings: Array, ids: Ids, start: Array, end: Array, curves: Array
+    ) -> tuple[Array, Array]:
+        """Mean and standard deviation of the logit of the best score of the epochs start + 1 … end.
+
+        Args:
+            encoded: all candidates.
+            standings: (n, H) of all candidates.
+            ids: (m,) pipelines.
+            start: (m,) epochs that are known.
+            end: (m,) epochs to look ahead to, beyond `start`.
+            curves: (m, T) scores; those until `start` are read.
+        """
+        mean, std = np.zeros((2, len(ids)))
+        for moments, chosen in ((self.fresh, start == 0), (self.started, start > 0)):
+            if chosen.any():
+                part = (ids[chosen], start[chosen], end[chosen], curves[chosen])
+                rows, best = moment_rows(encoded, standings, *part)
+                mean[chosen], std[chosen] = moments.predict(rows)
+                mean[chosen] += best
+        return mean, std
+
+    def tensors(self) -> dict[str, NDArray[np.generic]]:
+        """All arrays by name."""
+        parts = self.standing.tensors("standing")
+        return parts | self.fresh.tensors("fresh") | self.started.tensors("started")
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, NDArray[np.generic]]) -> Self:
+        """Inverse of `tensors`.
+
+        Raises:
+            ArtifactError: an array is missing or damaged.
+        """
+        return cls(
+            Trees.from_tensors("standing", tensors),
+            Moments.from_tensors("fresh", tensors),
+            Moments.from_tensors("started", tensors),
+        )
+
+
+def standings_of(trees: Trees, encoded: Encoded) -> Array:
+    """Standings of all candidates; (n, H)."""
+    return np.asarray(trees.predict(standing_rows(encoded)).reshape(len(HORIZONS), -1).T)
+
+
+def standing_rows(encoded: Encoded) -> Array:
+    """Inputs of `CurvePrior.standing`: all candidates at the first horizon, then at the second; (H n, d)."""
+    ids = np.arange(len(encoded))
+    blocks = []
+    for horizon in HORIZONS:
+        end = np.full(len(ids), float(horizon))
+        blocks.append(np.column_stack([encoded.static, encoded.schedule(ids, np.zeros(len(ids)), end)]))
+    return np.concatenate(blocks)
+
+
+def moment_rows(
+    encoded: Encoded, standings: Array, ids: Ids, start: Array, end: Array, curves: Array
+) -> tuple[Array, Array]:
+    """Inputs of `CurvePrior.fresh` or `started`, and the logit that their means are relative to.
+
+    All starts are 0, or none is. Returns rows (m, d) and (m,): 0 for the fresh, the best known score's logit
+    for the started.
+    """
+    at_end = interpolate(standings[ids], end)
+    at_start = interpolate(standings[ids], np.maximum(start, 1.0))
+    wide = encoded.features.pipeline.shape[1] + encoded.features.model.shape[1]
+    columns = [
+        at_end,
+        at_start,
+        at_end - at_start,
+        standings[ids, -1],
+        encoded.static[ids, wide : wide + 3],
+        encoded.schedule(ids, start, end),
+    ]
+    if not start.any():
+        return np.column_stack([*columns, end]), np.zeros(len(ids))
+    shape = curve_columns(curves, start)
+    return np.column_stack([*columns, shape, start, end - start]), logit(shape[:, 1])
+
+
+def interpolate(standings: Array, epochs: Array) -> Array:
+    """Standings (m, H) at any epochs (m,) from 1 on, linear in log epochs; (m,)."""
+    right = np.clip(np.searchsorted(HORIZONS, epochs), 1, len(HORIZONS) - 1)
+    log = np.log(HORIZONS)
+    share = np.clip((np.log(epochs) - log[right - 1]) / (log[right] - log[right - 1]), 0.0, 1.0)
+    rows = np.arange(len(epochs))
+    return np.asarray(standings[rows, right - 1] * (1 - share) + standings[rows, right] * share)
+
+
+def curve_columns(curves: Array, start: Array) -> Array:
+    """The shape of curves (m, T) until `start` (m,), at least 1; (m, 7).
+
+    Last and best score; gain over the epoch before, over three epochs, and over the second half; first score;
+    spread of the last five. NaN where a curve is too short.
+    """
+    shape = np.full((len(start), CURVE_COLUMNS), np.nan)
+    for known in np.unique(start.astype(np.int64)):
+        rows = start == known
+        shape[rows] = _columns_at(curves[rows, :known], int(known))
+    return shape
+
+
+def _columns_at(curves: Array, known: int) -> Array:
+    last, first = curves[:, -1], curves[:, 0]
+    missing = np.full(len(curves), np.nan)
+    if known == 1:
+        return np.column_stack([last, last, missing, missing, missing, first, missing])
+    before = curves[:, -4] if known > 3 else first
+    return np.column_stack(
+        [
+            last,
+            curves.max(axis=1),
+            last - curves[:, -2],
+            last - before,
+            last - curves[:, known // 2 - 1],
+            first,
+            curves[:, -5:].std(axis=1),
+        ]
+    )
+
+
+def logit(score: Array) -> Array:
+    """log(p / (1 - p)), with scores kept within [.004, .996]."""
+    inside = np.clip(score, 0.004, 0.996)
+    return np.asarray(np.log(inside / (1.0 - inside)))

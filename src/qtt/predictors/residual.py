@@ -1,0 +1,181 @@
+"""The deep-kernel Gaussian process over what the meta-learned prior gets wrong on a new dataset.
+
+Notation: n candidates, m points, D shared features. A point is (pipeline, start s, end e), its residual
+(logit score - prior mean) / prior std. With static features z of pipeline, model and dataset, and a gate g of
+where on the curve the point lies, both of them networks, the prior of residuals is
+
+  cov(p, p′) = Σ_d z_d(p) g_d(p) z_d(p′) g_d(p′)                   what pipelines of a dataset share
+             + [same pipeline, same kind] a² exp(-|log e - log e′|/ℓ)   what a pipeline keeps
+             + [p = p′] ν²                                         noise
+
+where a point's kind is fresh (s = 0) or started. Networks and scales are meta-learned by the exact marginal
+likelihood of one dataset's points at a time (Quick-Tune, section 4). Because the shared kernel is linear in
+D learned features, the exact posterior costs O(D² n) in a search, however many epochs were observed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from qtt.errors import ArtifactError
+from qtt.predictors.features import Features
+
+Array = NDArray[np.float64]
+
+SHARED_FEATURES = 8
+GROUPS = ("pipeline", "model", "task")
+
+
+@dataclass(frozen=True)
+class ResidualPoints:
+    """Points of one dataset: run (m,) pipeline, start (m,), end (m,), residual (m,)."""
+
+    run: NDArray[np.int64]
+    start: Array
+    end: Array
+    residual: Array
+
+    def __len__(self) -> int:
+        return len(self.run)
+
+
+class ResidualKernel(nn.Module):
+    """Covariance of residuals; see the module.
+
+    pipeline, model, task: widths of the feature groups.
+    """
+
+    def __init__(self, pipeline: int, model: int, task: int, hidden: int = 24) -> None:
+        super().__init__()
+        self.pipeline = nn.Sequential(nn.Linear(pipeline, hidden), nn.Tanh())
+        self.model = nn.Sequential(nn.Linear(model, hidden), nn.Tanh())
+        self.task = nn.Sequential(nn.Linear(task, hidden // 4), nn.Tanh())
+        self.head = nn.Linear(2 * hidden + hidden // 4, SHARED_FEATURES)
+        last = nn.Linear(16, SHARED_FEATURES)
+        self.gate = nn.Sequential(nn.Linear(3, 16), nn.Tanh(), last)
+        self.log_own = nn.Parameter(torch.tensor([-0.2, -1.0]))
+        self.log_length = nn.Parameter(torch.tensor([0.5, 0.0]))
+        self.log_noise = nn.Parameter(torch.tensor([-1.5, -0.3]))
+        with torch.no_grad():
+            self.head.weight.mul_(0.3)
+            self.head.bias.zero_()
+            self.head.bias[0] = 0.6
+            last.weight.mul_(0.3)
+        self.double()
+
+    def static(self, pipeline: Tensor, model: Tensor, task: Tensor) -> Tensor:
+        """Features of candidates: pipeline (n, dp), model (n, dm), task (n, dt); (n, D)."""
+        parts = [self.pipeline(pipeline), self.model(model), self.task(task)]
+        features: Tensor = self.head(torch.cat(parts, dim=1))
+        return features
+
+    def gates(self, start: Tensor, end: Tensor) -> Tensor:
+        """How much of each feature matters at points; start, end (m,); (m, D)."""
+        place = torch.stack([(start == 0).to(end), torch.log1p(start) / 4.0, end.log() / 4.0], dim=1)
+        gates: Tensor = 1.0 + self.gate(place)
+        return gates
+
+    def own(self, start: Tensor, end: Tensor, other_start: Tensor, other_end: Tensor) -> Tensor:
+        """Covariance of points (m,) with points (k,) of the same pipeline, without noise; (m, k)."""
+        kind, other_kind = (start > 0).long(), (other_start > 0).long()
+        distance = (end.log()[:, None] - other_end.log()[None]).abs() / self.log_length.exp()[kind][:, None]
+        amplitude = (2.0 * self.log_own).exp()[kind][:, None]
+        return amplitude * torch.exp(-distance) * (kind[:, None] == other_kind[None])
+
+    def noise(self, start: Tensor) -> Tensor:
+        """Variance of the noise; (m,)."""
+        return (2.0 * self.log_noise).exp()[(start > 0).long()]
+
+    def loss(self, static: Tensor, run: Tensor, start: Tensor, end: Tensor, residual: Tensor) -> Tensor:
+        """Exact negative log marginal likelihood per point of residuals (m,), without constants."""
+        features = static[run] * self.gates(start, end)
+        same = run[:, None] == run[None]
+        covariance = features @ features.T + self.own(start, end, start, end) * same
+        lower = torch.linalg.cholesky(covariance + torch.diag(self.noise(start) + 1e-6))
+        white = torch.linalg.solve_triangular(lower, residual[:, None], upper=False)
+        loss: Tensor = (0.5 * white.square().sum() + lower.diagonal().log().sum()) / len(residual)
+        return loss
+
+    def tensors(self) -> dict[str, NDArray[np.generic]]:
+        """All parameters by name."""
+        return {f"residual.{name}": value.numpy().copy() for name, value in self.state_dict().items()}
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, NDArray[np.generic]]) -> Self:
+        """Inverse of `tensors`.
+
+        Raises:
+            ArtifactError: a parameter is missing or of another shape.
+        """
+        prefix = "residual."
+        named = {
+            name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)
+        }
+        state = {name: torch.as_tensor(np.array(value)) for name, value in named.items()}
+        try:
+            pipeline, model, task = (state[f"{group}.0.weight"].shape[1] for group in GROUPS)
+            kernel = cls(pipeline, model, task, hidden=state["pipeline.0.weight"].shape[0])
+            kernel.load_state_dict(state)
+        except (KeyError, RuntimeError) as error:
+            raise ArtifactError(f"The residual kernel of the predictor is damaged: {error}.") from error
+        return kernel
+
+
+class ResidualPosterior:
+    """Posterior of residuals given one search's points; pipelines are updated one at a time.
+
+    Deterministic: what it holds depends on the points alone, not on the order in which they came.
+    """
+
+    def __init__(self, kernel: ResidualKernel, features: Features) -> None:
+        """Static features of the candidates are computed here, once."""
+        self._kernel = kernel
+        with torch.no_grad():
+            groups = (features.pipeline, features.model, np.tile(features.task, (len(features.pipeline), 1)))
+            self._static = kernel.static(*(torch.as_tensor(group) for group in groups)).numpy()
+        count, width = self._static.shape
+        self._precisions = np.zeros((count, width, width))
+        self._projections = np.zeros((count, width))
+        self._points: dict[int, ResidualPoints] = {}
+        self._solve()
+
+    def replace(self, pipeline: int, points: ResidualPoints) -> None:
+        """Take `points` for all that is known of a pipeline."""
+        self._points[pipeline] = points
+        if len(points):
+            features = self._features(points.run, points.start, points.end)
+            weighted = np.linalg.solve(self._block(points), np.column_stack([features, points.residual]))
+            self._precisions[pipeline] = features.T @ weighted[:, :-1]
+            self._projections[pipeline] = features.T @ weighted[:, -1]
+        self._solve()
+
+    @torch.no_grad()
+    def shift(self, ids: NDArray[np.int64], start: Array, end: Array) -> tuple[Array, Array]:
+        """Mean and standard deviation of the residuals of points yet to come; both (m,)."""
+        features = self._features(ids, start, end)
+        mean = features @ self._weights
+        variance = np.einsum("md,de,me->m", features, self._covariance, features)
+        tensors = torch.as_tensor(start)
+        own = (2.0 * self._kernel.log_own).exp()[(tensors > 0).long()].numpy()
+        return mean, np.sqrt(variance + own + self._kernel.noise(tensors).numpy())
+
+    def _solve(self) -> None:
+        self._covariance = np.linalg.inv(np.eye(self._static.shape[1]) + self._precisions.sum(axis=0))
+        self._weights = self._covariance @ self._projections.sum(axis=0)
+
+    @torch.no_grad()
+    def _features(self, ids: NDArray[np.int64], start: Array, end: Array) -> Array:
+        gates = self._kernel.gates(torch.as_tensor(start), torch.as_tensor(end)).numpy()
+        return np.asarray(self._static[ids] * gates)
+
+    @torch.no_grad()
+    def _block(self, points: ResidualPoints) -> Array:
+        """Covariance of one pipeline's points without the shared part; (m, m)."""
+        start, end = torch.as_tensor(points.start), torch.as_tensor(points.end)
+        block = self._kernel.own(start, end, start, end) + torch.diag(self._kernel.noise(start) + 1e-6)
+        return np.asarray(block)
