@@ -65,8 +65,9 @@ class Encoded:
     def schedule(self, ids: NDArray[np.int64], start: Array, end: Array) -> Array:
         """Training from epoch `start` until `end`, both (m,), of pipelines `ids`; (m, 4).
 
-        Log of the learning rate summed until the end, in epochs of full rate; the same times the rate and
-        steps per epoch; the share of the warm-up that is over; and how much these epochs add to what was before.
+        The learning rate summed until the end, in epochs of the full rate; that times the rate and the steps
+        per epoch, both in logarithms; the share of the warm-up that is over; the log ratio of these sums at
+        end and start.
         """
         before, after = (_full_rate_epochs(epoch, self.warmup[ids]) for epoch in (start, end))
         log_after = np.log(after)
