@@ -16,7 +16,7 @@ from qtt.metatraining.fit_residual import fit_kernel, residual_sets
 from qtt.metatraining.runs import Runs
 from qtt.predictors.features import FeatureSpec
 from qtt.predictors.meta_cost import cost_rows
-from qtt.predictors.prior import standings_of
+from qtt.predictors.prior import Standing
 from qtt.predictors.residual import ResidualPoints
 from qtt.predictors.trees import Trees
 
@@ -121,17 +121,17 @@ def _held_out_standings(
     tasks: Sequence[Task], fold: NDArray[np.int64], seed: int, stages: StageRunner
 ) -> list[Array]:
     """Standings of every dataset's runs, by trees that have not seen it."""
-    trees = []
+    models = []
     for k in range(FOLDS):
         seen = [task for task, part in zip(tasks, fold, strict=True) if part != k]
         name = f"standing-{k}"
         arrays = stages.run(name, partial(_standing, seen, seed))
-        trees.append(Trees.from_tensors("standing", arrays))
-    return [standings_of(trees[part], task.encoded) for task, part in zip(tasks, fold, strict=True)]
+        models.append(Standing.from_tensors(arrays))
+    return [models[part].predict(task.encoded) for task, part in zip(tasks, fold, strict=True)]
 
 
 def _standing(tasks: Sequence[Task], seed: int) -> Arrays:
-    return fit_prior.fit_standing(tasks, seed).tensors("standing")
+    return fit_prior.fit_standing(tasks, seed).tensors()
 
 
 def _moments(

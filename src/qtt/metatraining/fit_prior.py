@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm, rankdata
 
+from qtt.metatraining.fit_networks import fit_networks
 from qtt.metatraining.runs import Runs
 from qtt.predictors.base import SearchTask
 from qtt.predictors.dynamics import Encoded
 from qtt.predictors.features import FeatureSpec
-from qtt.predictors.prior import HORIZONS, Moments, logit, moment_rows, standing_rows
+from qtt.predictors.prior import HORIZONS, Moments, Standing, logit, moment_rows, standing_rows
 from qtt.predictors.trees import Trees
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ STANDING = {
     "l2_regularization": 5,
     "max_features": 0.3,
 }
+STANDING_MEMBERS = 2
 FRESH_MEAN = {
     "max_iter": 100,
     "learning_rate": 0.06,
@@ -112,10 +114,11 @@ def standing_data(tasks: Sequence[Task]) -> tuple[Array, Array]:
     return row[known], target[known]
 
 
-def fit_standing(tasks: Sequence[Task], seed: int, members: int = 2) -> Trees:
-    """Trees that rank pipelines within a dataset; the average of `members` fits."""
+def fit_standing(tasks: Sequence[Task], seed: int) -> Standing:
+    """What ranks pipelines within a dataset."""
     rows, target = standing_data(tasks)
-    return Trees.of(*(boosted(STANDING, seed + k).fit(rows, target) for k in range(members)))
+    trees = (boosted(STANDING, seed + k).fit(rows, target) for k in range(STANDING_MEMBERS))
+    return Standing(Trees.of(*trees), fit_networks(rows, target, seed))
 
 
 def moment_points(tasks: Sequence[Task], standings: Sequence[Array], fresh: bool) -> MomentPoints:

@@ -63,7 +63,7 @@ class MetaPerformance:
         """Start a new search."""
         count = len(task.candidates)
         self._encoded = Encoded.of(self.spec, task)
-        self._standings = self.prior.standings(self._encoded)
+        self._standings = self.prior.standing.predict(self._encoded)
         self._posterior = (
             None if self.kernel is None else ResidualPosterior(self.kernel, self._encoded.features)
         )

@@ -3,10 +3,10 @@
 Notation: n candidates, m queries, H horizons, T = largest fidelity. A query is (pipeline, start s, end e):
 the best score of the epochs s + 1 … e, given the curve until s. It is predicted on the logit scale.
 
-Two levels of boosted trees. The first, `standing`, ranks pipelines within a dataset at every horizon: trained
-on normal scores of ranks, it does not spend itself on how hard each dataset is. The second maps the
-standing, the curve and the dataset to mean and variance; it is fitted to standings from trees that have not
-seen the dataset, so that its variance is honest about datasets to come.
+There are two levels. The first, `Standing`, ranks pipelines within a dataset at every horizon: trained on
+normal scores of ranks, it does not spend itself on how hard each dataset is. The second, boosted trees, maps
+the standing, the curve and the dataset to mean and variance; it is fitted to standings by models that have
+not seen the dataset, so that its variance is honest about datasets to come.
 """
 
 from collections.abc import Mapping
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qtt.predictors.dynamics import Encoded
+from qtt.predictors.networks import Networks
 from qtt.predictors.trees import Trees
 
 Array = NDArray[np.float64]
@@ -57,16 +58,40 @@ class Moments:
 
 
 @dataclass(frozen=True, eq=False)
+class Standing:
+    """Ranks pipelines within a dataset: trees and networks, averaged, which err differently."""
+
+    trees: Trees
+    networks: Networks
+
+    def predict(self, encoded: Encoded) -> Array:
+        """Normal scores of the candidates' ranks at every horizon; (n, H)."""
+        rows = standing_rows(encoded)
+        average = 0.5 * (self.trees.predict(rows) + self.networks.predict(rows))
+        return np.asarray(average.reshape(len(HORIZONS), -1).T)
+
+    def tensors(self) -> dict[str, NDArray[np.generic]]:
+        """All arrays by name."""
+        return self.trees.tensors("standing.trees") | self.networks.tensors("standing.networks")
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, NDArray[np.generic]]) -> Self:
+        """Inverse of `tensors`.
+
+        Raises:
+            ArtifactError: an array is missing or damaged.
+        """
+        trees = Trees.from_tensors("standing.trees", tensors)
+        return cls(trees, Networks.from_tensors("standing.networks", tensors))
+
+
+@dataclass(frozen=True, eq=False)
 class CurvePrior:
     """Mean and standard deviation of logit scores, as meta-training left them; see the module."""
 
-    standing: Trees
+    standing: Standing
     fresh: Moments
     started: Moments
-
-    def standings(self, encoded: Encoded) -> Array:
-        """Normal scores of the candidates' ranks at every horizon; (n, H)."""
-        return standings_of(self.standing, encoded)
 
     def predict(
         self, encoded: Encoded, standings: Array, ids: Ids, start: Array, end: Array, curves: Array
@@ -92,8 +117,7 @@ class CurvePrior:
 
     def tensors(self) -> dict[str, NDArray[np.generic]]:
         """All arrays by name."""
-        parts = self.standing.tensors("standing")
-        return parts | self.fresh.tensors("fresh") | self.started.tensors("started")
+        return self.standing.tensors() | self.fresh.tensors("fresh") | self.started.tensors("started")
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, NDArray[np.generic]]) -> Self:
@@ -103,19 +127,14 @@ class CurvePrior:
             ArtifactError: an array is missing or damaged.
         """
         return cls(
-            Trees.from_tensors("standing", tensors),
+            Standing.from_tensors(tensors),
             Moments.from_tensors("fresh", tensors),
             Moments.from_tensors("started", tensors),
         )
 
 
-def standings_of(trees: Trees, encoded: Encoded) -> Array:
-    """Standings of all candidates; (n, H)."""
-    return np.asarray(trees.predict(standing_rows(encoded)).reshape(len(HORIZONS), -1).T)
-
-
 def standing_rows(encoded: Encoded) -> Array:
-    """Inputs of `CurvePrior.standing`: all candidates at the first horizon, then at the second; (H n, d)."""
+    """Inputs of `Standing`: all candidates at the first horizon, then at the second; (H n, d)."""
     ids = np.arange(len(encoded))
     blocks = []
     for horizon in HORIZONS:
