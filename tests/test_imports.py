@@ -18,18 +18,18 @@ LAYERS = [
     {"errors"},
     {"types", "files", "machine"},
     {"clock", "hyperparameters", "history", "data", "timm_facts"},
-    {"weight_files", "journal", "statistics"},
+    {"weight_files", "journal", "statistics", "closeness"},
     {"model_hub"},
     {"weights", "search_space"},
-    {"config_manager", "fetch", "curves"},
+    {"config_manager", "fetch", "curves", "portfolio"},
     {"finetune"},
     {"predictors", "acquisition"},
-    {"optimizers", "testing"},
+    {"optimizers", "testing", "metatraining", "artifact_files"},
     {"artifacts", "run_folder", "evaluation"},
     {"tracking"},
     {"tuner", "benchmarking", "collecting"},
     {"cli"},
-    {"run", "benchmark", "collect"},
+    {"run", "benchmark", "collect", "metatrain"},
 ]
 """Lower layers know nothing of higher ones."""
 

@@ -1,24 +1,28 @@
-"""Optimizers by name: Quick-Tune cold, or (not in this version) with meta-learned weights."""
+"""Optimizers by name: Quick-Tune with the meta-learned weights of an artifact, or cold."""
 
+import multiprocessing
 from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtt.errors import ArtifactError, unknown
-
 if TYPE_CHECKING:
+    from qtt.artifact_files import Artifact
     from qtt.config_manager import ConfigManager
     from qtt.model_hub import ModelHub
+    from qtt.optimizers.base import CandidateSource
     from qtt.optimizers.quick import QuickTune
+    from qtt.predictors.base import CostPredictor, PerformancePredictor
 
 COLD = "cold"
-META_LEARNED = ("mtlbm/micro", "mtlbm/mini", "mtlbm/extended")
+COLD_HUB, COLD_SPACE = "tiny", "quickstart"
 
 
 def get_pretrained_optimizer(
-    name: str = COLD,
+    name: str | Path = COLD,
     *,
-    model_hub: "str | ModelHub" = "tiny",
-    search_space: str = "quickstart",
+    model_hub: "str | Path | ModelHub | None" = None,
+    search_space: str | None = None,
     narrow: Mapping[str, Sequence[Any]] | None = None,
     seed: int = 0,
     epochs_per_step: int = 1,
@@ -26,47 +30,126 @@ def get_pretrained_optimizer(
 ) -> "QuickTune":
     """A Quick-Tune optimizer, ready for `setup(128, metafeatures)` (tool paper, Figure 4).
 
+    Meta-learned weights come from files alone, without network, and nothing in them is run. What they were
+    fitted on is printed in one line.
+
     Args:
-        name: "cold", which knows nothing but what it sees during the search.
-        model_hub: a hub, or what `ModelHub.load` takes: a name, a YAML file or a folder of weights.
-        search_space: a variant of `qtt.search_space`.
+        name: "mtlbm/micro", "mtlbm/mini" or "mtlbm/extended"; the folder of an artifact that
+            `python -m qtt.metatrain` wrote; or "cold", which knows nothing but what it sees in the search.
+        model_hub: a hub, or what `ModelHub.load` takes: a name, a YAML file or a folder of weights. None: the
+            artifact's, or `tiny` with "cold".
+        search_space: a variant of `qtt.search_space`. None: the artifact's, or `quickstart` with "cold".
         narrow: hyperparameter to the options to keep of it.
-        seed: of the candidates and of the predictor's initial weights.
+        seed: of the candidates and, with "cold", of the predictor's initial weights.
         epochs_per_step: epochs that one step trains (Δt).
         max_fidelity: last epoch of every pipeline.
 
     Raises:
-        ArtifactError: the name is unknown, or its weights are not part of this version.
+        ArtifactError: the name is unknown, or the artifact is missing, damaged or of a newer format.
         ConfigError, ModelHubError: the space or the hub cannot be built.
     """
-    if name in META_LEARNED:
-        raise ArtifactError(
-            f"This version of qtt ships no meta-learned weights, so '{name}' cannot be loaded. They arrive "
-            f"with a later release, which fits them by `python -m qtt.metatrain artifact="
-            f"{name.removeprefix('mtlbm/')}`. Until then use '{COLD}', which learns during the search alone."
-        )
-    if name != COLD:
-        raise ArtifactError(unknown("pretrained optimizer", name, (COLD, *META_LEARNED)))
-    from qtt.optimizers.quick import QuickTune
-    from qtt.predictors.cost import PhysicalCost
-    from qtt.predictors.performance import DeepKernelGP
-
-    return QuickTune(
-        _config_manager(model_hub, search_space, narrow),
-        performance=DeepKernelGP(),
-        cost=PhysicalCost(),
+    artifact = _artifact(name)
+    return _optimizer(
+        artifact,
+        _config_manager(artifact, model_hub, search_space, narrow),
         seed=seed,
         epochs_per_step=epochs_per_step,
         max_fidelity=max_fidelity,
     )
 
 
+def quick_tune(
+    config_manager: "CandidateSource | None" = None,
+    *,
+    weights: str | Path | None = None,
+    performance: "PerformancePredictor | None" = None,
+    cost: "CostPredictor | None" = None,
+    **settings: Any,
+) -> "QuickTune":
+    """Quick-Tune over a given space and hub, as `conf/optimizer/quick.yaml` describes it.
+
+    Args:
+        config_manager: see `QuickTune`.
+        weights: what `get_pretrained_optimizer` takes; its predictors come before the given ones.
+        performance: predicts scores in a search without weights; None: as with "cold".
+        cost: predicts seconds, likewise.
+        settings: all others of `QuickTune`.
+
+    Raises:
+        ArtifactError: see `get_pretrained_optimizer`.
+        ConfigError: impossible settings.
+    """
+    artifact = None if weights is None else _artifact(weights)
+    if artifact is None and performance is not None and cost is not None:
+        from qtt.optimizers.quick import QuickTune
+
+        return QuickTune(config_manager, performance=performance, cost=cost, **settings)
+    return _optimizer(artifact, config_manager, **settings)
+
+
+def _artifact(name: str | Path) -> "Artifact | None":
+    """The artifact of a name, announced; None for "cold"."""
+    if name == COLD:
+        return None
+    from qtt.artifact_files import read_artifact
+
+    artifact = read_artifact(name)
+    if multiprocessing.parent_process() is None:
+        _announce(artifact.facts.summary)
+    return artifact
+
+
+@cache
+def _announce(summary: str) -> None:
+    """Print a line, once in a process."""
+    from rich.console import Console
+    from rich.text import Text
+
+    Console(highlight=False).print(Text(f"Predictors: {summary}"), soft_wrap=True)
+
+
+def _optimizer(
+    artifact: "Artifact | None", config_manager: "CandidateSource | None", **settings: Any
+) -> "QuickTune":
+    """Quick-Tune with the predictors of an artifact, or with cold ones."""
+    from qtt.optimizers.quick import QuickTune
+
+    if artifact is None:
+        from qtt.predictors.cost import PhysicalCost
+        from qtt.predictors.performance import DeepKernelGP
+
+        return QuickTune(config_manager, performance=DeepKernelGP(), cost=PhysicalCost(), **settings)
+    from qtt.predictors.meta import MetaPerformance
+    from qtt.predictors.meta_cost import MetaCost
+
+    optimizer = QuickTune(
+        config_manager,
+        performance=MetaPerformance.from_tensors(artifact.features, artifact.performance),
+        cost=MetaCost.from_tensors(artifact.features, artifact.cost),
+        **settings,
+    )
+    optimizer.portfolio = artifact.portfolio
+    return optimizer
+
+
 def _config_manager(
-    model_hub: "str | ModelHub", search_space: str, narrow: Mapping[str, Sequence[Any]] | None
+    artifact: "Artifact | None",
+    model_hub: "str | Path | ModelHub | None",
+    search_space: str | None,
+    narrow: Mapping[str, Sequence[Any]] | None,
 ) -> "ConfigManager":
     from qtt.config_manager import ConfigManager
     from qtt.model_hub import ModelHub
     from qtt.search_space import build_space
 
-    hub = ModelHub.load(model_hub) if isinstance(model_hub, str) else model_hub
-    return ConfigManager(build_space(search_space, hub, narrow), hub)
+    own = None if artifact is None else artifact.config_manager()
+    if own is not None and model_hub is None and search_space is None and narrow is None:
+        return own
+    if model_hub is None:
+        model_hub = COLD_HUB if own is None else own.hub
+    if search_space is None and artifact is not None and own is not None:
+        search_space = artifact.facts.search_space
+        options = {option: values for option, values in own.options.items() if option != "model"}
+        narrow = {**options, **(narrow or {})}
+    hub = model_hub if isinstance(model_hub, ModelHub) else ModelHub.load(model_hub)
+    return ConfigManager(build_space(search_space or COLD_SPACE, hub, narrow), hub)
