@@ -15,7 +15,7 @@ from qtt.acquisition import (
 from qtt.errors import ConfigError, unknown
 from qtt.optimizers.base import CandidateOptimizer, CandidateSource
 from qtt.predictors.base import CostPredictor, PerformancePredictor, SearchTask
-from qtt.types import Candidates, MetaFeatures
+from qtt.types import Candidates, Config, MetaFeatures
 
 Array = NDArray[np.float64]
 
@@ -23,6 +23,9 @@ HORIZONS = (1, 2, 3, 5, 8, 12, 20, 32, 50)
 """Epochs that the acquisition looks ahead."""
 
 ACQUISITIONS = ("horizons", "multi_fidelity")
+
+FIRST_PROPOSAL = 8
+"""Results before neighbours of an incumbent are worth a try: nearly all of the first ones are incumbents."""
 
 
 class QuickTune(CandidateOptimizer):
@@ -50,6 +53,7 @@ class QuickTune(CandidateOptimizer):
         exploration: float = 0.0,
         cost_aware: bool = True,
         gray_box: bool = True,
+        proposals: int = 0,
     ) -> None:
         """See `CandidateOptimizer`.
 
@@ -66,6 +70,7 @@ class QuickTune(CandidateOptimizer):
             exploration: ξ of the expected improvement, in units of the score.
             cost_aware: false: all epochs count as equally long, to show what costs are worth.
             gray_box: false: what was chosen is trained to its end, to show what stopping is worth.
+            proposals: pipelines near every new incumbent that become candidates; see `CandidateOptimizer`.
 
         Raises:
             ConfigError: an unknown acquisition, or a horizon or patience that is not positive.
@@ -85,14 +90,21 @@ class QuickTune(CandidateOptimizer):
         self.exploration = exploration
         self.cost_aware = cost_aware
         self.gray_box = gray_box
+        self.proposals = proposals
+        self._initial = 0
         self._conditioned_on = 0
 
     def setup(self, n: int | Candidates, metafeatures: MetaFeatures | None = None) -> None:
         """Start a new search; see `CandidateOptimizer.setup`."""
         super().setup(n, metafeatures)
+        self._initial = len(self.candidates)
+        self._candidates_grew()
+
+    def _candidates_grew(self) -> None:
+        """Encode all candidates, those proposed meanwhile included."""
         task = SearchTask(
             candidates=self.candidates,
-            metafeatures=metafeatures,
+            metafeatures=self.metafeatures,
             options=getattr(self.config_manager, "options", {}),
             max_fidelity=self.max_fidelity,
             epochs_per_step=self.epochs_per_step,
@@ -101,6 +113,22 @@ class QuickTune(CandidateOptimizer):
         self.performance.setup(task)
         self.cost.setup(task)
         self._conditioned_on = 0
+
+    def _propose(self) -> Sequence[Config]:
+        """Neighbours of a new incumbent, until there are twice as many candidates as at first."""
+        best, room = self.history.incumbent, 2 * self._initial - len(self.candidates)
+        if self.space is None or best is None or room <= 0 or len(self.history) < FIRST_PROPOSAL:
+            return ()
+        *_, latest = self.history
+        if best is not latest:
+            return ()
+        config = self.candidates.configs[best.config_id]
+        return self.space.neighbours(config, min(self.proposals, room), self.seed + len(self.history))
+
+    def _step_seconds(self, live: list[int]) -> list[float]:
+        self._condition()
+        ends = np.array([self.next_fidelity(i) for i in live])
+        return list(self.cost.predict(live) * (ends - self._done(live)))
 
     def _choose(self, live: list[int]) -> int:
         self._condition()
