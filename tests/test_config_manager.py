@@ -29,10 +29,9 @@ seeds = st.integers(0, 2**31)
 
 @given(variants, seeds)
 @settings(max_examples=40, deadline=None)
-def test_samples_validate_round_trip_and_hold_native_values(variant: str, seed: int) -> None:
+def test_samples_validate_and_hold_native_values(variant: str, seed: int) -> None:
     manager = MANAGERS[variant]
     candidates = manager.sample(5, seed)
-    assert manager.load_candidates(manager.dump_candidates(candidates)) == candidates
     for config in candidates.configs:
         assert manager.validate(config) == config
         assert list(config) == [name for name in manager.options if name in config]
@@ -187,12 +186,3 @@ def test_table_shows_what_is_inactive_as_none() -> None:
 def test_broken_spaces_are_refused(text: str) -> None:
     with pytest.raises(ConfigError):
         ConfigManager.from_json(text)
-
-
-def test_broken_candidates_are_named_by_position() -> None:
-    good = dict(FULL.sample(1, 0).configs[0])
-    with pytest.raises(ConfigError, match=r"Candidate 1: .*'lrr'"):
-        FULL.load_candidates(json.dumps([good, {**good, "lrr": 1}]))
-    for text in ("{", "3", "[3]"):
-        with pytest.raises(ConfigError, match="candidates"):
-            FULL.load_candidates(text)

@@ -1,4 +1,4 @@
-"""ConfigManager: samples, checks, stores and shows the pipelines of a search space over a model hub."""
+"""ConfigManager: samples, checks, adapts and shows the pipelines of a search space over a model hub."""
 
 import copy
 import json
@@ -16,17 +16,21 @@ from ConfigSpace import (
 )
 from ConfigSpace.exceptions import ForbiddenValueError
 
+from qtt.closeness import card_distance, default_option, nearest_option
 from qtt.errors import ConfigError, ModelHubError, unknown
 from qtt.hyperparameters import FULL
 from qtt.model_hub import ModelHub
 from qtt.search_space import match_option
-from qtt.types import Candidates, Config
+from qtt.types import Candidates, Config, ModelCard
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FORMAT = 1
 _ROUNDS = 50
+_MOST_CHANGES = 3
+_MODEL_CHANGES = 0.25
+_CLOSE_MODELS = 3
 
 
 class ConfigManager:
@@ -125,29 +129,92 @@ class ConfigManager:
         except (KeyError, TypeError, ValueError, AttributeError, ModelHubError) as error:
             raise ConfigError(f"The search space cannot be read: {type(error).__name__}: {error}.") from error
 
-    def dump_candidates(self, candidates: Candidates) -> str:
-        """Candidates as JSON text: a list of configs, one a line; inverse of `load_candidates`."""
-        return "[\n" + ",\n".join(json.dumps(dict(config)) for config in candidates.configs) + "\n]\n"
+    def neighbours(self, config: Config, count: int, seed: int) -> list[Config]:
+        """Up to `count` distinct pipelines near `config`; the same for the same arguments.
 
-    def load_candidates(self, text: str) -> Candidates:
-        """Read and validate what `dump_candidates` wrote.
+        One to three of its hyperparameters, now and then the model among them, move to a neighbouring option:
+        a step up or down where options are ordered, any other option elsewhere, one of the closest models.
+        What thereby becomes active is drawn at random, what becomes inactive is left out. Fewer come back
+        where the space holds no more.
 
         Raises:
-            ConfigError: the text is no list of configs of this space; the position is named.
+            ConfigError: `config` is no pipeline of the space.
         """
+        config = self.validate(config)
+        generator = np.random.default_rng(seed)
+        found: list[Config] = []
+        for _ in range(_ROUNDS * count):
+            if len(found) >= count:
+                break
+            near = self._neighbour(config, generator)
+            if near != config and near not in found and self._allowed(near):
+                found.append(near)
+        return found
+
+    def adapt(self, config: Config, card: ModelCard | None = None) -> Config | None:
+        """The pipeline of this space that is closest to one of another space or hub.
+
+        Options that this space lacks become the nearest number or a neutral default, hyperparameters that are
+        missing the default, and those that are unknown or inactive here are dropped. The model becomes the
+        one whose card is nearest to `card`, unless this space has it by name.
+
+        Returns None where the space forbids the combination, or nothing is known of a model it lacks.
+        """
+        values: dict[str, Any] = {}
+        for name in self._order:
+            if not self._active(name, values):
+                continue
+            if name == "model":
+                values[name] = self._closest_model(config, card)
+                if values[name] is None:
+                    return None
+            elif name in config:
+                values[name] = _closest_option(config[name], self.options[name])
+            else:
+                values[name] = default_option(self.options[name])
+        return self._ordered(values) if self._allowed(values) else None
+
+    def _neighbour(self, config: Config, generator: np.random.Generator) -> dict[str, Any]:
+        """One change of one to three hyperparameters; it may be forbidden or change nothing."""
+        names = [name for name in config if name != "model" and len(self.options[name]) > 1]
+        changes = min(int(generator.integers(1, _MOST_CHANGES + 1)), len(names))
+        changed = generator.permutation(names)[:changes].tolist()
+        if len(self.options.get("model", ())) > 1 and (not names or generator.random() < _MODEL_CHANGES):
+            changed[:1] = ["model"]
+        values: dict[str, Any] = {}
+        for name in self._order:
+            if not self._active(name, values):
+                continue
+            if name in config:
+                values[name] = self._step(name, config[name], generator) if name in changed else config[name]
+            else:
+                values[name] = self.options[name][int(generator.integers(len(self.options[name])))]
+        return self._ordered(values)
+
+    def _step(self, name: str, value: Any, generator: np.random.Generator) -> Any:
+        """An option next to `value`."""
+        options = self.options[name]
+        if name == "model":
+            near = [model for model in self._closest_models(self.hub[value]) if model != value][
+                :_CLOSE_MODELS
+            ]
+        elif isinstance(self.space[name], OrdinalHyperparameter):
+            position = options.index(value)
+            near = [options[i] for i in (position - 1, position + 1) if 0 <= i < len(options)]
+        else:
+            near = [option for option in options if option != value]
+        return near[int(generator.integers(len(near)))]
+
+    def _closest_model(self, config: Config, card: ModelCard | None) -> str | None:
+        """The model of that name, else the one nearest to its card."""
         try:
-            configs = json.loads(text)
-        except ValueError as error:
-            raise ConfigError(f"The candidates are not JSON: {error}.") from error
-        if not isinstance(configs, list) or not all(isinstance(config, dict) for config in configs):
-            raise ConfigError("The candidates must be a list of configs.")
-        validated = []
-        for position, config in enumerate(configs):
-            try:
-                validated.append(self.validate(config))
-            except ConfigError as error:
-                raise ConfigError(f"Candidate {position}: {error}") from error
-        return self._candidates(validated)
+            return str(self._match("model", config["model"]))
+        except (KeyError, ConfigError):
+            return None if card is None else self._closest_models(card)[0]
+
+    def _closest_models(self, card: ModelCard) -> list[str]:
+        """The models of the space, nearest first."""
+        return sorted(self.options["model"], key=lambda name: card_distance(card, self.hub[name]))
 
     def _candidates(self, configs: list[Config]) -> Candidates:
         named = {config.get("model") for config in configs}
@@ -172,7 +239,7 @@ class ConfigManager:
             message = unknown(f"option of {name}", str(value), map(str, self.options[name]))
             raise ConfigError(message) from None
 
-    def _ordered(self, values: Mapping[str, Any]) -> Config:
+    def _ordered(self, values: Mapping[str, Any]) -> dict[str, Any]:
         return {name: values[name] for name in self.options if name in values}
 
     def _active(self, name: str, values: dict[str, Any]) -> bool:
@@ -219,6 +286,13 @@ def _options_of(space: ConfigurationSpace, name: str) -> tuple[Any, ...]:
         f"Hyperparameter '{name}' is a {type(hyperparameter).__name__}; qtt needs a finite set of options: "
         "write it as an ordinal or categorical one."
     )
+
+
+def _closest_option(value: Any, options: tuple[Any, ...]) -> Any:
+    try:
+        return match_option(value, options)
+    except LookupError:
+        return nearest_option(value, options)
 
 
 def _position(name: str) -> tuple[int, str]:

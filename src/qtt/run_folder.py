@@ -4,7 +4,7 @@ config.yaml         resolved configuration (command line only)
 environment.json    versions and machine
 task.json           dataset, split seed, objective settings
 search_space.json   where the pipelines come from
-candidates.json     the pipelines and the cards of their models
+candidates.json     the pipelines, those that were proposed during the search last, and their models' cards
 journal.jsonl       every result, in order
 trajectory.csv …    what the trackers write
 search.log          what the search and its training process said
@@ -17,6 +17,7 @@ import logging
 import platform
 import shutil
 import sys
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -46,6 +47,7 @@ class RunFolder:
         self.log = path / "search.log"
         self.pipelines = path / "pipelines"
         self.incumbent = path / "incumbent"
+        self._candidates = path / "candidates.json"
         self._lock = FileLock(path / ".lock")
 
     def __enter__(self) -> Self:
@@ -75,9 +77,42 @@ class RunFolder:
         Raises:
             ConfigError: the folder holds a search over other candidates or another task.
         """
-        self.agree("candidates.json", _candidates_dict(candidates))
+        if self._candidates.exists():
+            self._compare(self._candidates, _beginning(self.candidates()), _beginning(candidates))
+        else:
+            self._write_candidates(candidates)
         self.agree("task.json", _task_dict(task))
         write_json(self.path / "environment.json", environment())
+
+    def candidates(self) -> Candidates:
+        """All pipelines of the search as they were last written down, the proposed ones behind the others.
+
+        Raises:
+            ConfigError: a later version of qtt wrote them, or they are damaged.
+        """
+        try:
+            data = read_json(self._candidates)
+            if data["format"] != FORMAT:
+                raise ValueError(f"format {data['format']}; this version reads {FORMAT}")
+            return Candidates.from_dict(data)
+        except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
+            raise ConfigError(
+                f"{self._candidates} cannot be read ({type(error).__name__}: {error}). "
+                "Give the search another run folder."
+            ) from error
+
+    def keep_proposals(self, candidates: Candidates) -> None:
+        """Write down the pipelines that were proposed since the last time.
+
+        Raises:
+            ConfigError: those of earlier runs are not among them in the same order, so that the journal's
+                results would be taken for results of other pipelines.
+        """
+        recorded = self.candidates().configs
+        here = candidates.configs[: len(recorded)]
+        self._compare(self._candidates, {"configs": _plain(recorded)}, {"configs": _plain(here)})
+        if len(candidates) > len(recorded):
+            self._write_candidates(candidates)
 
     def agree(self, name: str, data: dict[str, Any]) -> None:
         """Write JSON-able `data` down, or check that an earlier run wrote the same.
@@ -86,16 +121,10 @@ class RunFolder:
             ConfigError: it wrote something else; the first difference is named.
         """
         path = self.path / name
-        data = json.loads(json.dumps(data))
-        if not path.exists():
+        if path.exists():
+            self._compare(path, read_json(path), json.loads(json.dumps(data)))
+        else:
             write_json(path, data)
-            return
-        difference = first_difference(read_json(path), data)
-        if difference:
-            raise ConfigError(
-                f"{self.path} holds a search that differs from this one in {path.stem}: {difference}. "
-                "Repeat its settings to continue it, or give this search another run folder."
-            )
 
     def keep_incumbent(self, result: Result, candidates: Candidates, task: TaskInfo) -> None:
         """Take the new incumbent's weights out of its pipeline's folder and write down what they are."""
@@ -114,6 +143,17 @@ class RunFolder:
             "class_names": list(task.class_names),
         }
         write_json(self.incumbent / "incumbent.json", description)
+
+    def _compare(self, path: Path, old: Any, new: Any) -> None:
+        difference = first_difference(old, new)
+        if difference:
+            raise ConfigError(
+                f"{self.path} holds a search that differs from this one in {path.stem}: {difference}. "
+                "Repeat its settings to continue it, or give this search another run folder."
+            )
+
+    def _write_candidates(self, candidates: Candidates) -> None:
+        write_json(self._candidates, {"format": FORMAT, **candidates.to_dict()})
 
     def discard(self, config_id: int, task: TaskInfo) -> None:
         """Remove the checkpoint of a pipeline that will not be continued."""
@@ -165,12 +205,17 @@ def first_difference(old: Any, new: Any, where: str = "") -> str | None:
     return None if old == new else f"{where} is {old!r} there and {new!r} here"
 
 
-def _candidates_dict(candidates: Candidates) -> dict[str, Any]:
-    return {
-        "format": FORMAT,
-        "models": [card.to_dict() for card in candidates.models],
-        "configs": [dict(config) for config in candidates.configs],
-    }
+def _beginning(candidates: Candidates) -> dict[str, Any]:
+    """What tells one search from another: the pipelines it began with and the cards of their models."""
+    named = {config.get("model") for config in candidates.initial}
+    cards = [card.to_dict() for card in candidates.models if card.name in named]
+    return {"configs": _plain(candidates.initial), "models": _plain(cards)}
+
+
+def _plain(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Dicts as JSON would give them back."""
+    plain: list[dict[str, Any]] = json.loads(json.dumps([dict(row) for row in rows]))
+    return plain
 
 
 def _task_dict(task: TaskInfo) -> dict[str, Any]:

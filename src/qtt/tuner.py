@@ -13,7 +13,7 @@ import pandas as pd
 
 from qtt.clock import Clock, WallClock
 from qtt.config_manager import ConfigManager
-from qtt.errors import ConfigError
+from qtt.errors import ConfigError, ObjectiveError
 from qtt.evaluation import Evaluator, make_evaluator
 from qtt.evaluation.step import timeout
 from qtt.files import write_text
@@ -131,12 +131,12 @@ class _Search:
 
     def run(self) -> Summary:
         """The whole search, from resuming to the summary."""
-        self._check_entries()
+        self._restore()
         if self._spent() is None:
             self._evaluator.start()
         reason, interrupted = "Stopped by an error; everything finished is kept.", False
         try:
-            self._resume()
+            self._start_trackers()
             reason = self._loop(self._evaluator)
         except KeyboardInterrupt:
             reason, interrupted = "Interrupted; everything finished is kept.", True
@@ -156,37 +156,51 @@ class _Search:
             self._trackers.finish(summary)
         return summary
 
-    def _resume(self) -> None:
-        """Tell everyone what earlier runs journaled."""
-        candidates = self._optimizer.candidates
+    def _restore(self) -> None:
+        """Tell the optimizer what earlier runs journaled; it proposes again what it proposed then."""
+        self._check_entries()
+        known = len(self._optimizer.history)  # a second run of the same tuner has told these already
+        try:
+            self._optimizer.tell([entry.result for entry in self._entries[known:]])
+        except ObjectiveError as error:
+            raise ConfigError(
+                f"{self._folder.journal.path} does not belong to this search: {error} "
+                "Repeat the settings of the search to continue it, or give this one another run folder."
+            ) from error
+        self._folder.keep_proposals(self._optimizer.candidates)
+        if self._history.incumbent is not None:
+            self._folder.keep_incumbent(self._history.incumbent, self._optimizer.candidates, self._task)
+
+    def _start_trackers(self) -> None:
         self._trackers.start(
             SearchInfo(
                 run_dir=self._folder.path,
                 optimizer=type(self._optimizer).__name__,
                 task=self._task,
-                candidates=candidates,
+                candidates=self._optimizer.candidates,
                 budget=self._budget,
                 entries=self._entries,
             )
         )
-        known = len(self._optimizer.history)  # a second run of the same tuner has told these already
-        self._optimizer.tell([entry.result for entry in self._entries[known:]])
-        if self._history.incumbent is not None:
-            self._folder.keep_incumbent(self._history.incumbent, candidates, self._task)
 
     def _loop(self, evaluator: Evaluator) -> str:
         while (reason := self._spent()) is None:
+            self._optimizer.seconds_left = self._seconds_left()
             trial = self._optimizer.ask()
             if trial is None:
                 return self._nothing_left()
             self._step = trial, self._clock.now()
             self._trackers.asked(trial, self._elapsed())
-            best = self._history.incumbent
-            task = replace(self._task, best_score=None if best is None else best.score)
-            for result in evaluator.evaluate(trial, task, self._seconds_left()):
+            for result in evaluator.evaluate(trial, self._task_now(), self._seconds_left()):
                 self._record(result)
             self._step = None
         return reason
+
+    def _task_now(self) -> TaskInfo:
+        """The task with what has changed since the search began: the score to beat, models of proposals."""
+        best = self._history.incumbent
+        models = self._optimizer.candidates.models
+        return replace(self._task, best_score=None if best is None else best.score, models=models)
 
     def _record(self, result: Result) -> None:
         if result.succeeded and result.fidelity <= self._history.fidelity(result.config_id):
@@ -194,7 +208,10 @@ class _Search:
         elapsed = self._elapsed()
         self._folder.journal.append(result, elapsed)  # durable before anyone learns from it
         self._history.add(result)
+        known = len(self._optimizer.candidates)
         self._optimizer.tell(result)
+        if len(self._optimizer.candidates) > known:
+            self._folder.keep_proposals(self._optimizer.candidates)
         if result is self._history.incumbent:
             self._folder.keep_incumbent(result, self._optimizer.candidates, self._task)
         self._tidy(result)
@@ -225,6 +242,11 @@ class _Search:
         return None
 
     def _nothing_left(self) -> str:
+        if self._optimizer.nothing_fits:
+            shortest = self._optimizer.shortest_step
+            return f"No step fits into the remaining {self._optimizer.seconds_left or 0.0:.0f} s" + (
+                "." if shortest is None else f"; the shortest would take about {shortest:.0f} s."
+            )
         failed = self._history.failed
         if len(failed) < len(self._optimizer.candidates):
             return "Every pipeline is trained to its end; more candidates would use the rest of the budget."
@@ -232,7 +254,7 @@ class _Search:
         return f"Every pipeline failed; {count} of {len(failed)} because: {reason}"
 
     def _check_entries(self) -> None:
-        known = len(self._optimizer.candidates)
+        known = len(self._folder.candidates())
         for entry in self._entries:
             if not 0 <= entry.result.config_id < known:
                 raise ConfigError(
@@ -252,7 +274,7 @@ def _default_path(optimizer: Optimizer, task: TaskInfo) -> Path:
             str(task.path),
             task.seed,
             type(optimizer).__name__,
-            [dict(config) for config in optimizer.candidates.configs],
+            [dict(config) for config in optimizer.candidates.initial],
         ]
     )
     digest = hashlib.sha256(identity.encode()).hexdigest()[:8]

@@ -37,7 +37,8 @@ def _play(tracker: ConsoleTracker | CsvTracker | TrackerGroup, path: Path) -> No
     tracker.start(_info(path))
     history = History()
     for elapsed, result in enumerate(RESULTS, start=1):
-        tracker.asked(Trial(result.config_id, {}, result.fidelity), float(elapsed))
+        trial = Trial(result.config_id, CANDIDATES.configs[result.config_id], result.fidelity)
+        tracker.asked(trial, float(elapsed))
         history.add(result)
         tracker.told(result, history, float(elapsed))
     tracker.finish(Summary(path, CANDIDATES, history, 3.0, "The budget of 60 s is spent."))
@@ -69,7 +70,7 @@ def test_a_terminal_has_a_live_line(tmp_path: Path) -> None:
     console, out = _console(terminal=True)
     tracker = ConsoleTracker(console)
     tracker.start(_info(tmp_path, (Entry(RESULTS[0], 10.0),)))
-    tracker.asked(Trial(1, {}, 1), 10.0)
+    tracker.asked(Trial(1, CANDIDATES.configs[1], 1), 10.0)
     assert tracker._live is not None
     tracker._live.refresh()
     tracker.finish(Summary(tmp_path, CANDIDATES, History(RESULTS[:1]), 10.0, "Interrupted."))

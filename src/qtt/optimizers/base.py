@@ -1,12 +1,14 @@
 """What every optimizer promises, and the bookkeeping that all of them share."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
 from qtt.errors import ConfigError, ObjectiveError
 from qtt.history import History
-from qtt.types import Candidates, MetaFeatures, RawResult, Result, Trial
+from qtt.portfolio import Adapter, Portfolio
+from qtt.types import Candidates, Config, MetaFeatures, RawResult, Result, Trial
 
 Told = RawResult | Iterable[RawResult]
 """What `tell` takes: one result or several, as `Result` or as the paper's dict."""
@@ -21,6 +23,15 @@ class CandidateSource(Protocol):
 
 
 @runtime_checkable
+class PipelineSpace(CandidateSource, Adapter, Protocol):
+    """A source that knows more than how to sample, as a `ConfigManager` does."""
+
+    def neighbours(self, config: Config, count: int, seed: int) -> list[Config]:
+        """Up to `count` distinct pipelines near `config`; the same ones for the same arguments."""
+        ...
+
+
+@runtime_checkable
 class Optimizer(Protocol):
     """Decides which pipeline is trained next, one step of `epochs_per_step` epochs at a time.
 
@@ -28,12 +39,17 @@ class Optimizer(Protocol):
       journal asks next what the old one would have asked.
     - Asking changes nothing but the set of pending pipelines, and a pending pipeline is not asked again.
     - `ask` returns None when nothing can be asked now. Then `waiting` says why: True, results of pending
-      pipelines are still to come; False, every pipeline is exhausted or failed, and the search is over.
+      pipelines are still to come; False, the search is over: no step fits into the seconds that are left
+      (`nothing_fits`), or every pipeline is exhausted or failed.
+    - `candidates` may grow while results are told, never shrink or change: ids stay what they are.
+
+    seconds_left: of the budget; the tuner sets it before every ask, None where time has no bound.
     """
 
     seed: int
     epochs_per_step: int
     max_fidelity: int
+    seconds_left: float | None
 
     @property
     def candidates(self) -> Candidates:
@@ -50,6 +66,16 @@ class Optimizer(Protocol):
         """Whether results of pending pipelines are still to come."""
         ...
 
+    @property
+    def nothing_fits(self) -> bool:
+        """Whether there are pipelines to continue, but none whose next step fits into `seconds_left`."""
+        ...
+
+    @property
+    def shortest_step(self) -> float | None:
+        """Predicted seconds of the shortest step that could be asked; None where none is, or no one knows."""
+        ...
+
     def setup(self, n: int | Candidates, metafeatures: MetaFeatures | None = None) -> None:
         """Start a new search on `n` sampled pipelines, or on the given ones."""
         ...
@@ -64,12 +90,22 @@ class Optimizer(Protocol):
 
 
 class CandidateOptimizer(ABC):
-    """An `Optimizer` that chooses among a fixed set of candidates; subclasses say which one.
+    """An `Optimizer` that chooses among candidates; subclasses say which one, and may propose more of them.
 
     A pipeline is *live* until it failed or reached `max_fidelity`. It is pending from its ask until a result
     at the asked fidelity, a failure or a timeout. After a timeout it may be asked again, up to the same
     fidelity.
+
+    portfolio: pipelines that won elsewhere; a quarter of the candidates that `setup(n)` makes come from it,
+        where the config manager can adapt them.
+    proposals: how many candidates may be proposed after each result; 0: none. Candidates that were handed to
+        `setup` ready-made are all there are.
+    seconds_left: see `Optimizer`.
     """
+
+    portfolio: Portfolio | None = None
+    proposals: int = 0
+    seconds_left: float | None = None
 
     def __init__(
         self,
@@ -91,6 +127,7 @@ class CandidateOptimizer(ABC):
         self.config_manager = config_manager
         self.metafeatures: MetaFeatures | None = None
         self._candidates: Candidates | None = None
+        self._may_grow = False
         self._history = History()
         self._pending: dict[int, int] = {}
 
@@ -120,26 +157,40 @@ class CandidateOptimizer(ABC):
         """Whether results of pending pipelines are still to come."""
         return bool(self._pending)
 
+    @property
+    def space(self) -> PipelineSpace | None:
+        """The config manager, where it knows neighbours and cards of models."""
+        return self.config_manager if isinstance(self.config_manager, PipelineSpace) else None
+
+    @property
+    def nothing_fits(self) -> bool:
+        """Whether there are live pipelines, but none whose next step fits into `seconds_left`."""
+        live = self.live()
+        return bool(live) and not self._fits(live)
+
+    @property
+    def shortest_step(self) -> float | None:
+        """Predicted seconds of the shortest step of a live pipeline; None where none is, or no one knows."""
+        live = self.live()
+        seconds = self._step_seconds(live) if live else None
+        return None if seconds is None else min(map(float, seconds))
+
     def setup(self, n: int | Candidates, metafeatures: MetaFeatures | None = None) -> None:
         """Start a new search.
 
         Args:
-            n: how many pipelines to sample from the config manager, or the pipelines themselves.
+            n: how many pipelines to take from the portfolio and to sample from the config manager, or the
+                pipelines themselves.
             metafeatures: descriptors of the dataset.
 
         Raises:
             ConfigError: there is nothing to choose from.
         """
-        if isinstance(n, int):
-            if self.config_manager is None:
-                raise ConfigError(
-                    "setup(n) samples pipelines and needs an optimizer with a config_manager; "
-                    "pass one when building it, or pass Candidates to setup."
-                )
-            n = self.config_manager.sample(n, self.seed)
-        if len(n) == 0:
+        self._may_grow = isinstance(n, int)
+        candidates = self._sample(n) if isinstance(n, int) else n
+        if len(candidates) == 0:
             raise ConfigError("A search needs at least one candidate.")
-        self._candidates = n
+        self._candidates = candidates
         self.metafeatures = metafeatures
         self._history = History()
         self._pending = {}
@@ -147,9 +198,10 @@ class CandidateOptimizer(ABC):
     def ask(self) -> Trial | None:
         """The next step; None when nothing can be asked now (`waiting` says whether that will change)."""
         live = self.live()
-        if not live:
+        fitting = self._fits(live) if live else []
+        if not fitting:
             return None
-        config_id = self._choose(live)
+        config_id = self._choose(fitting)
         trial = Trial(config_id, self.candidates.configs[config_id], self.next_fidelity(config_id))
         self._pending[config_id] = trial.fidelity
         return trial
@@ -162,11 +214,18 @@ class CandidateOptimizer(ABC):
         """
         if isinstance(results, Result | Mapping):
             results = (results,)
-        for result in [self._read(raw) for raw in results]:
-            self._history.add(result)
-            asked = self._pending.get(result.config_id, result.fidelity)
-            if result.fidelity >= asked or not result.succeeded:
-                self._pending.pop(result.config_id, None)
+        read = [self._read(raw) for raw in results]
+        before = self.candidates
+        known, pending = len(self._history), dict(self._pending)
+        try:
+            for result in read:
+                self._add(result)
+        except ObjectiveError:
+            self._candidates, self._pending = before, pending
+            self._history = History(list(self._history)[:known])
+            raise
+        if len(self.candidates) > len(before):
+            self._candidates_grew()
 
     def live(self) -> list[int]:
         """Ids of pipelines that may be asked now, ascending."""
@@ -188,15 +247,78 @@ class CandidateOptimizer(ABC):
 
     @abstractmethod
     def _choose(self, live: list[int]) -> int:
-        """One of `live` (never empty), as a function of candidates, seed, history and pending alone."""
+        """One of `live` (never empty), as a function of candidates, seed, history and pending alone.
 
-    def _read(self, raw: RawResult) -> Result:
-        result = raw if isinstance(raw, Result) else Result.from_dict(raw)
-        if not 0 <= result.config_id < len(self.candidates):
+        `live` holds the pipelines that may be asked and whose next step fits into `seconds_left`.
+        """
+
+    def _propose(self) -> Sequence[Config]:
+        """New candidates after a result, as a function of candidates, seed and history alone.
+
+        Called after every single result, also when many are told at once, so that a resumed search has the
+        same candidates. Those that exist already are dropped, and of the others the first `proposals` taken.
+        """
+        return ()
+
+    def _candidates_grew(self) -> None:  # noqa: B027 (a hook: most optimizers have nothing to do)
+        """Called at the end of a `tell` in which candidates were added."""
+
+    def _step_seconds(self, live: list[int]) -> Sequence[float] | None:
+        """Predicted seconds (n,) of the next step of each pipeline in `live`; None where no one knows."""
+        return None
+
+    def _fits(self, live: list[int]) -> list[int]:
+        """Those of `live` whose next step fits into `seconds_left`; all where costs are not known.
+
+        Before a first epoch was seen on this machine, no prediction is trusted to end a search.
+        """
+        if self.seconds_left is None or not self._history.observed:
+            return live
+        seconds = self._step_seconds(live)
+        if seconds is None:
+            return live
+        return [i for i, needed in zip(live, seconds, strict=True) if needed <= self.seconds_left]
+
+    def _sample(self, n: int) -> Candidates:
+        """`n` pipelines: up to a quarter of them from the portfolio, the others drawn at random."""
+        if self.config_manager is None:
+            raise ConfigError(
+                "setup(n) samples pipelines and needs an optimizer with a config_manager; "
+                "pass one when building it, or pass Candidates to setup."
+            )
+        sampled = self.config_manager.sample(n, self.seed)
+        if self.portfolio is None or self.space is None:
+            return sampled
+        known = self.portfolio.pipelines(self.space, n // 4)
+        others = [config for config in sampled.configs if config not in known]
+        together = Candidates(()).grown([*known, *others][:n], self.space.hub)
+        return replace(together, proposed=0)
+
+    def _add(self, result: Result) -> None:
+        """Enter one result, and the candidates that it leads to."""
+        if result.config_id >= len(self.candidates):
             raise ObjectiveError(
                 f"A result names config {result.config_id}; the candidates are numbered 0 to "
                 f"{len(self.candidates) - 1}."
             )
+        self._history.add(result)
+        asked = self._pending.get(result.config_id, result.fidelity)
+        if result.fidelity >= asked or not result.succeeded:
+            self._pending.pop(result.config_id, None)
+        if self._may_grow and self.proposals and self.space is not None:
+            self._candidates = self.candidates.grown(self._new_proposals(), self.space.hub)
+
+    def _new_proposals(self) -> list[Config]:
+        new: list[Config] = []
+        for config in self._propose():
+            if config not in new and config not in self.candidates.configs:
+                new.append(config)
+        return new[: self.proposals]
+
+    def _read(self, raw: RawResult) -> Result:
+        result = raw if isinstance(raw, Result) else Result.from_dict(raw)
+        if result.config_id < 0:
+            raise ObjectiveError(f"A result names config {result.config_id}; candidates count from 0.")
         if result.fidelity > self.max_fidelity:
             raise ObjectiveError(
                 f"A result of config {result.config_id} has fidelity {result.fidelity}, "

@@ -48,6 +48,12 @@ class OptimizerContract(ABC):
         optimizer.setup(SyntheticSpace().sample(n or self.n, seed=3), METAFEATURES)
         return optimizer
 
+    def searching(self, seed: int = 0) -> Optimizer:
+        """The same with candidates of its own config manager, so that it may propose more of them."""
+        optimizer = self.make(seed, max_fidelity=self.max_fidelity)
+        optimizer.setup(self.n, METAFEATURES)
+        return optimizer
+
     def test_implements_the_protocol(self) -> None:
         assert isinstance(self.ready(), Optimizer)
 
@@ -83,6 +89,32 @@ class OptimizerContract(ABC):
             for result in curves.results(trial, optimizer.history.fidelity(trial.config_id)):
                 optimizer.tell(result)
                 told.append(result)
+
+    def test_candidates_grow_alike_however_results_are_told(self) -> None:
+        optimizer = self.searching(seed=1)
+        told = play(optimizer, 12)
+        assert optimizer.candidates.configs[: self.n] == optimizer.candidates.initial
+        one_by_one, together = self.searching(seed=1), self.searching(seed=1)
+        for result in told:
+            one_by_one.tell(result)
+        together.tell(told)
+        trial = optimizer.ask()
+        for again in (one_by_one, together):
+            assert again.candidates == optimizer.candidates
+            assert again.ask() == trial
+
+    def test_a_step_that_does_not_fit_is_not_asked(self) -> None:
+        optimizer = self.searching()
+        play(optimizer, 8)
+        shortest = optimizer.shortest_step
+        if shortest is not None:
+            optimizer.seconds_left = 0.99 * shortest
+            assert optimizer.nothing_fits
+            assert optimizer.ask() is None
+            assert not optimizer.waiting
+            optimizer.seconds_left = 1.01 * shortest
+        assert not optimizer.nothing_fits
+        assert optimizer.ask() is not None
 
     def test_pending_pipelines_are_not_asked_twice(self) -> None:
         optimizer = self.ready()

@@ -10,11 +10,16 @@ import math
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from qtt.model_hub import ModelHub
 from qtt.types import Candidates, Config, MetaFeatures, ModelCard, Result, Status, TaskInfo, Trial
+
+if TYPE_CHECKING:
+    from qtt.config_manager import ConfigManager
 
 CARDS = (
     ModelCard("small", "test_resnet.r160_in1k", "resnet", params=0.5, input_size=64, macs=0.05, top1=60.0),
@@ -28,6 +33,7 @@ class SyntheticSpace:
     """A config manager of four hyperparameters, one of them conditional (`momentum`)."""
 
     cards = CARDS
+    hub = ModelHub("synthetic", CARDS)
     options: Mapping[str, tuple[Any, ...]] = {
         "model": tuple(card.name for card in CARDS),
         "lr": (1e-5, 1e-4, 1e-3, 1e-2),
@@ -42,6 +48,28 @@ class SyntheticSpace:
         """`n` pipelines, drawn uniformly."""
         generator = np.random.default_rng(seed)
         return Candidates(tuple(self._draw(generator) for _ in range(n)), self.cards)
+
+    def neighbours(self, config: Config, count: int, seed: int) -> list[Config]:
+        """See `ConfigManager.neighbours`."""
+        return self._manager.neighbours(config, count, seed)
+
+    def adapt(self, config: Config, card: ModelCard | None = None) -> Config | None:
+        """See `ConfigManager.adapt`."""
+        return self._manager.adapt(config, card)
+
+    @cached_property
+    def _manager(self) -> "ConfigManager":
+        import ConfigSpace as Cs
+
+        from qtt.config_manager import ConfigManager
+
+        space = Cs.ConfigurationSpace()
+        for name, options in self.options.items():
+            ordered = name in ("lr", "pct_to_freeze", "batch_size", "momentum")
+            kind = Cs.OrdinalHyperparameter if ordered else Cs.CategoricalHyperparameter
+            space.add(kind(name, list(options)))
+        space.add(Cs.EqualsCondition(space["momentum"], space["opt"], "momentum"))
+        return ConfigManager(space, self.hub)
 
     def _draw(self, generator: np.random.Generator) -> Config:
         config = {name: values[int(generator.integers(len(values)))] for name, values in self.options.items()}

@@ -55,7 +55,7 @@ class Tracker(Protocol):
         ...
 
     def asked(self, trial: Trial, elapsed: float) -> None:
-        """A step begins."""
+        """A step begins; its pipeline may be one that was proposed after the start."""
         ...
 
     def told(self, result: Result, history: History, elapsed: float) -> None:

@@ -14,7 +14,7 @@ from qtt.clock import WallClock
 from qtt.history import History
 from qtt.statistics import HEADLINE, pipeline_table
 from qtt.tracking.base import SearchInfo, Summary
-from qtt.types import Candidates, Result, Status, Trial
+from qtt.types import Candidates, Config, Result, Status, Trial
 
 BEST_SHOWN = 10
 PLAIN_WIDTH = 140
@@ -38,6 +38,7 @@ class ConsoleTracker:
     def start(self, search: SearchInfo) -> None:
         """Say what is searched and where results go; show the live line in a terminal."""
         self._search = search
+        self._models = {i: _model(config) for i, config in enumerate(search.candidates.configs)}
         self._history = History(entry.result for entry in search.entries)
         self._trial: Trial | None = None
         self._clock = WallClock()
@@ -59,15 +60,16 @@ class ConsoleTracker:
             self._live.start()
 
     def asked(self, trial: Trial, elapsed: float) -> None:
-        """Remember the current step for the live line."""
+        """Remember the current step for the live line; its pipeline may be one proposed after the start."""
         self._trial = trial
+        self._models[trial.config_id] = _model(trial.config)
 
     def told(self, result: Result, history: History, elapsed: float) -> None:
         """Print new incumbents and failures."""
         self._history = history
         if self._quiet:
             return
-        name = f"#{result.config_id} {_model(self._search.candidates, result.config_id)}"
+        name = f"#{result.config_id} {self._models[result.config_id]}"
         if result.status is Status.FAILED:
             reason = Text(str(result.info.get("reason", "no reason given")))
             self._say(Text.assemble(f"{elapsed:6.0f} s  ", ("failed", "red"), f"  {name}: ", reason))
@@ -99,7 +101,7 @@ class ConsoleTracker:
         if best is not None:
             parts.append(f"best {best.score:.4f}")
         if self._trial is not None:
-            model = _model(self._search.candidates, self._trial.config_id)
+            model = self._models[self._trial.config_id]
             parts.append(f"now #{self._trial.config_id} {model}, epoch {self._trial.fidelity}")
         bar = ProgressBar(total=1.0, completed=min(1.0, max(shares)), width=40)
         return Group(bar, Text(" · ".join(parts), no_wrap=True, overflow="ellipsis"))
@@ -126,8 +128,8 @@ def _cell(value: Any) -> str:
     return "–" if missing else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _model(candidates: Candidates, config_id: int) -> str:
-    return str(candidates.configs[config_id].get("model", ""))
+def _model(config: Config) -> str:
+    return str(config.get("model", ""))
 
 
 def _budget(search: SearchInfo) -> str:

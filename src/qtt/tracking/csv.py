@@ -19,7 +19,7 @@ class CsvTracker:
     def start(self, search: SearchInfo) -> None:
         """Write the header and the rows of earlier runs."""
         self._path = search.run_dir / "trajectory.csv"
-        self._candidates = search.candidates
+        self._models = {i: config.get("model") for i, config in enumerate(search.candidates.configs)}
         self._path.unlink(missing_ok=True)
         self._write(self.COLUMNS)
         history = History()
@@ -28,7 +28,8 @@ class CsvTracker:
             self.told(entry.result, history, entry.elapsed)
 
     def asked(self, trial: Trial, elapsed: float) -> None:
-        """Nothing to record before there is a result."""
+        """Remember the model, for the pipeline may be one that was proposed after the start."""
+        self._models[trial.config_id] = trial.config.get("model")
 
     def told(self, result: Result, history: History, elapsed: float) -> None:
         """Append one row."""
@@ -37,7 +38,7 @@ class CsvTracker:
             (
                 f"{elapsed:.3f}",
                 result.config_id,
-                self._candidates.configs[result.config_id].get("model"),
+                self._models[result.config_id],
                 result.fidelity,
                 result.score if result.succeeded else None,
                 f"{result.cost:.3f}",
