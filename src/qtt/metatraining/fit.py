@@ -35,6 +35,14 @@ COST = {
     "max_features": 0.4,
 }
 COST_MEMBERS = 3
+FAILURE: Mapping[str, Any] = {
+    "max_iter": 60,
+    "learning_rate": 0.08,
+    "max_leaf_nodes": 6,
+    "min_samples_leaf": 15,
+}
+FEWEST_FAILURES = 20
+"""With fewer recorded failures than these, nothing is learned from them."""
 
 FIGURE = "figure."
 """Prefix of the figures among a stage's arrays."""
@@ -56,7 +64,8 @@ class StageRunner(Protocol):
 class Fitted:
     """What goes into an artifact.
 
-    performance, cost: tensors by name. settings: JSON-able. validation: figures of datasets held out.
+    performance, cost: tensors by name; those of failures are among the cost's.
+    settings: JSON-able. validation: figures of datasets held out.
     """
 
     spec: FeatureSpec
@@ -88,7 +97,7 @@ def fit(runs: Sequence[Runs], *, seed: int = 0, stages: StageRunner) -> Fitted:
         raise ConfigError("Meta-training needs whole learning curves; these tables know only last epochs.")
     fold = fit_prior.folds([task.runs.dataset for task in tasks], FOLDS)
     held_out = [f"standing-{k}" for k in range(FOLDS)]
-    stages.plan([*held_out, "standing", "fresh", "started", "residual", "cost"])
+    stages.plan([*held_out, "standing", "fresh", "started", "residual", "cost", "failure"])
 
     standings = _held_out_standings(tasks, fold, seed, stages)
     fresh, started = (fit_prior.moment_points(tasks, standings, kind) for kind in (True, False))
@@ -101,6 +110,7 @@ def fit(runs: Sequence[Runs], *, seed: int = 0, stages: StageRunner) -> Fitted:
     sets = residual_sets(tasks, (fresh, started), [np.asarray(r, dtype=np.float64) for r in residuals])
     results.append(stages.run("residual", partial(_residual, tasks, sets, fold, seed)))
     cost = stages.run("cost", partial(_cost, tasks, fold, seed))
+    cost |= stages.run("failure", partial(_failure, tasks, fold, seed))
 
     performance = {name: array for result in results for name, array in result.items()}
     figures = {**performance, **cost}
@@ -166,3 +176,21 @@ def _cost(tasks: Sequence[Task], fold: NDArray[np.int64], seed: int) -> Arrays:
     figures = {"cost_log_std": error.std(), "cost_log_median_error": np.median(np.abs(error))}
     named = {f"{FIGURE}{name}": np.array([value]) for name, value in figures.items()}
     return Trees.of(*members).tensors("cost") | named
+
+
+def _failure(tasks: Sequence[Task], fold: NDArray[np.int64], seed: int) -> Arrays:
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.metrics import roc_auc_score
+
+    failed = np.concatenate([task.runs.failed for task in tasks])
+    part = np.repeat(fold, [len(task.runs) for task in tasks])
+    if failed.sum() < FEWEST_FAILURES or not all(failed[part != k].any() for k in np.unique(part)):
+        return {}
+    rows = np.concatenate([cost_rows(task.encoded) for task in tasks])
+    held_out = np.zeros(len(rows))
+    for k in np.unique(part):
+        model = HistGradientBoostingClassifier(**FAILURE, random_state=seed, early_stopping=False)
+        held_out[part == k] = model.fit(rows[part != k], failed[part != k]).decision_function(rows[part == k])
+    model = HistGradientBoostingClassifier(**FAILURE, random_state=seed, early_stopping=False)
+    figure = np.array([roc_auc_score(failed, held_out)])
+    return Trees.of(model.fit(rows, failed)).tensors("failure") | {f"{FIGURE}failure_auc": figure}

@@ -14,7 +14,13 @@ from qtt.acquisition import (
 )
 from qtt.errors import ConfigError, unknown
 from qtt.optimizers.base import CandidateOptimizer, CandidateSource
-from qtt.predictors.base import CostPredictor, PerformancePredictor, SearchTask
+from qtt.predictors.base import (
+    CostPredictor,
+    FailurePredictor,
+    PerformancePredictor,
+    Predictor,
+    SearchTask,
+)
 from qtt.types import Candidates, Config, MetaFeatures
 
 Array = NDArray[np.float64]
@@ -44,6 +50,7 @@ class QuickTune(CandidateOptimizer):
         *,
         performance: PerformancePredictor,
         cost: CostPredictor,
+        failure: FailurePredictor | None = None,
         seed: int = 0,
         epochs_per_step: int = 1,
         max_fidelity: int = 50,
@@ -61,6 +68,7 @@ class QuickTune(CandidateOptimizer):
             config_manager: samples candidates and knows all options of the search space.
             performance: predicts scores.
             cost: predicts seconds.
+            failure: predicts which pipelines fail, with `horizons`; None: none are expected to.
             seed: of the candidates and of the performance predictor's initial weights.
             epochs_per_step: Δt.
             max_fidelity: last epoch of every pipeline.
@@ -84,6 +92,7 @@ class QuickTune(CandidateOptimizer):
             raise ConfigError(f"horizons and patience must be positive; got {list(horizons)} and {patience}.")
         self.performance = performance
         self.cost = cost
+        self.failure = failure
         self.acquisition = acquisition
         self.horizons = np.array(sorted(horizons), dtype=np.int64)
         self.patience = patience
@@ -110,8 +119,8 @@ class QuickTune(CandidateOptimizer):
             epochs_per_step=self.epochs_per_step,
             seed=self.seed,
         )
-        self.performance.setup(task)
-        self.cost.setup(task)
+        for predictor in self._predictors:
+            predictor.setup(task)
         self._conditioned_on = 0
 
     def _propose(self) -> Sequence[Config]:
@@ -144,11 +153,15 @@ class QuickTune(CandidateOptimizer):
         )
         return live[int(np.argmax(value))]
 
+    @property
+    def _predictors(self) -> list[Predictor]:
+        return [p for p in (self.performance, self.cost, self.failure) if p is not None]
+
     def _condition(self) -> None:
         """Let the predictors learn what was told since the last ask."""
         if self._conditioned_on != len(self.history):
-            self.performance.condition(self.history)
-            self.cost.condition(self.history)
+            for predictor in self._predictors:
+                predictor.condition(self.history)
             self._conditioned_on = len(self.history)
 
     def _one_step(self, live: list[int], seconds: Array) -> Array:
@@ -174,6 +187,9 @@ class QuickTune(CandidateOptimizer):
         least = self._chance() if incumbent is None else max(incumbent.score, self._chance())
         predicted = self.performance.predict(list(ids), list(ends.ravel()))
         gain, probability = improvement(predicted, least + self.exploration)
+        if self.failure is not None:
+            survival = np.repeat(1.0 - self.failure.predict(live), len(self.horizons))
+            gain = gain + np.log(np.maximum(survival, 1e-12))
         epochs = expected_epochs((ends - done).ravel().astype(float), probability, self.patience)
         cost = np.repeat(seconds, len(self.horizons)) * epochs
         value = log_improvement_per_second(gain, cost)

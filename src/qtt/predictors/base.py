@@ -31,8 +31,8 @@ class SearchTask:
             object.__setattr__(self, "options", _options_of(self.candidates))
 
 
-class PerformancePredictor(Protocol):
-    """Predicts the scores of pipelines at epochs yet to come."""
+class Predictor(Protocol):
+    """Learns from the observations of one search."""
 
     def setup(self, task: SearchTask) -> None:
         """Start a new search: encode its candidates, forget what was observed."""
@@ -41,25 +41,29 @@ class PerformancePredictor(Protocol):
     def condition(self, history: History) -> None:
         """Learn from the observations so far, as a pure function of task and history."""
         ...
+
+
+class PerformancePredictor(Predictor, Protocol):
+    """Predicts the scores of pipelines at epochs yet to come."""
 
     def predict(self, config_ids: Sequence[int], fidelities: Sequence[int]) -> Prediction:
         """Score of each pipeline at a fidelity beyond its last one: mean and std, both (n,)."""
         ...
 
 
-class CostPredictor(Protocol):
+class CostPredictor(Predictor, Protocol):
     """Predicts how long pipelines train."""
-
-    def setup(self, task: SearchTask) -> None:
-        """Start a new search: encode its candidates, forget what was observed."""
-        ...
-
-    def condition(self, history: History) -> None:
-        """Learn from the observations so far, as a pure function of task and history."""
-        ...
 
     def predict(self, config_ids: Sequence[int]) -> NDArray[np.float64]:
         """Seconds of each pipeline's next epoch, training and evaluation, > 0; (n,)."""
+        ...
+
+
+class FailurePredictor(Predictor, Protocol):
+    """Predicts which pipelines fail."""
+
+    def predict(self, config_ids: Sequence[int]) -> NDArray[np.float64]:
+        """Probability that each pipeline fails, in [0, 1]; (n,)."""
         ...
 
 

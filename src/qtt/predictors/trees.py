@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from qtt.errors import ArtifactError
 
 if TYPE_CHECKING:
-    from sklearn.ensemble import HistGradientBoostingRegressor
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
 Array = NDArray[np.float64]
 
@@ -38,8 +38,8 @@ class Trees:
     depth: NDArray[np.int32]
 
     @classmethod
-    def of(cls, *models: "HistGradientBoostingRegressor") -> Self:
-        """The average of fitted models without categorical columns.
+    def of(cls, *models: "HistGradientBoostingRegressor | HistGradientBoostingClassifier") -> Self:
+        """The average of fitted models without categorical columns; of two-class models, log odds.
 
         It reads scikit-learn's private node tables, whose layout has not changed since version 0.24; a test
         compares with `predict`.
