@@ -174,3 +174,12 @@ def test_pipelines_are_rebuilt_for_another_hub():
     configs = portfolio().pipelines(manager, 6)
     assert 1 <= len(configs) <= 6
     assert all(manager.validate(config) == config for config in configs)
+
+
+def test_models_of_a_smaller_hub_share_what_was_foreign():
+    tiny = load_hub("tiny")
+    manager = ConfigManager(build_space("quickstart", tiny), tiny)
+    models = [config["model"] for config in portfolio(48).pipelines(manager, 24)]
+    assert len(models) == 24
+    assert len(set(models)) >= 4
+    assert max(models.count(model) for model in tiny.names) <= 12

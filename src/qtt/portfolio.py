@@ -9,6 +9,7 @@ portfolios of classifiers in Feurer et al. 2022, JMLR, section 3).
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -35,6 +36,8 @@ POOL = 48
 NEIGHBOURS = 8
 """So many of the closest runs on another dataset say what a pipeline is worth there."""
 
+SPREAD = 0.5
+"""By so much every use of a model moves it away from the models that are still to be replaced."""
 
 _ABSENT = "inactive"
 
@@ -72,14 +75,22 @@ class Portfolio:
         return len(self.entries)
 
     def pipelines(self, space: Adapter, n: int) -> list[Config]:
-        """The first `n` distinct pipelines that the entries become in `space`, or as many as there are."""
+        """The first `n` distinct pipelines that the entries become in `space`, or as many as there are.
+
+        A model that the hub lacks becomes one that is close by its card, and of those close the one that has
+        become of fewest others: the models of a hub of small ones would else all become its largest.
+        """
         found: list[Config] = []
+        uses: Counter[str] = Counter()
         for entry in self.entries:
             if len(found) >= n:
                 break
-            config = space.adapt(entry.config, entry.card)
+            card = _replacement(entry, space.hub, uses)
+            named = entry.config if card is None else {**entry.config, "model": card.name}
+            config = space.adapt(named, card)
             if config is not None and config not in found:
                 found.append(config)
+                uses[str(config.get("model"))] += 1
         return found
 
     def to_json(self) -> str:
@@ -159,6 +170,19 @@ def anytime_values(scores: Array, seconds: Array, failed: NDArray[np.bool_]) -> 
     elapsed = np.nancumsum(seconds, axis=1) / counts * np.arange(1, scores.shape[1] + 1)
     reached = [np.where(elapsed <= horizon, relative, 0.0).max(axis=1) for horizon in HORIZONS]
     return np.where(failed, 0.0, np.mean(reached, axis=0))
+
+
+def _replacement(
+    entry: PortfolioEntry, hub: Iterable[ModelCard], uses: Mapping[str, int]
+) -> ModelCard | None:
+    """The card of the hub that an entry's model becomes: itself, or a close one that was used little."""
+    name, original = entry.config.get("model"), entry.card
+    for card in hub:
+        if name == card.name or name in card.aliases:
+            return card
+    if original is None:
+        return None
+    return min(hub, key=lambda card: card_distance(original, card) + SPREAD * uses.get(card.name, 0))
 
 
 def _entry(data: dict[str, Any]) -> PortfolioEntry:
