@@ -72,6 +72,13 @@ curves: $(VENV)/.installed  ## import the published learning curves from QTT_SHA
 benchmark: $(VENV)/.installed  ## replay random search and successive halving on what `make curves` imported
 	@$(BIN)/python -m qtt.benchmark table=$(TABLES)/quicktune_extended $(ARGS)
 
+ARTIFACTS := src/qtt/pretrained/mtlbm
+
+.PHONY: metatrain
+metatrain: $(VENV)/.installed  ## fit the artifacts micro, mini and extended to what `make curves` imported
+	@for name in micro mini extended; do \
+		$(BIN)/python -m qtt.metatrain artifact=$$name out=$(ARTIFACTS)/$$name $(ARGS) || exit; done
+
 .PHONY: wheel
 wheel: $(VENV)/.installed-dev  ## build the wheel into dist/
 	@$(BIN)/python -m build --wheel --installer uv .

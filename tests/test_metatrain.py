@@ -253,6 +253,7 @@ def test_a_stage_is_computed_once(tmp_path: Path) -> None:
     stages.plan(["one"])
     computed = stages.run("one", lambda: ARRAYS)
     found = Stages(tmp_path, "same", second).run("one", _never)
+    assert list(computed) == list(found) == sorted(ARRAYS)
     for name, array in ARRAYS.items():
         for got in (computed[name], found[name]):
             np.testing.assert_array_equal(got, array)

@@ -294,10 +294,9 @@ def _checked(path: Path, sha256: str | None) -> bytes:
 
 def _arrays(path: Path, content: bytes) -> Arrays:
     try:
-        arrays: Arrays = load(content)
+        return dict(sorted(load(content).items()))  # which come in no order
     except (SafetensorError, KeyError, ValueError) as error:
         raise ArtifactError(f"{path} holds no safetensors: {error}. It was not used.") from error
-    return arrays
 
 
 def _saved(arrays: Arrays) -> bytes:

@@ -52,7 +52,7 @@ class Stages:
             self._watcher.planned(names)
 
     def run(self, name: str, compute: Callable[[], Mapping[str, NDArray[np.generic]]]) -> Arrays:
-        """The arrays of a stage: kept ones, or else what `compute` gives.
+        """The arrays of a stage, sorted by name: kept ones, or else what `compute` gives.
 
         Raises:
             ValueError: a second stage of one name, which would be given the first one's arrays.
@@ -63,7 +63,7 @@ class Stages:
         if self._watcher is not None:
             self._watcher.began(name)
         found = self._read(name)
-        arrays = dict(compute()) if found is None else found
+        arrays = dict(sorted(compute().items())) if found is None else found
         if found is None and self.folder is not None:
             self._write(self.folder, name, arrays)
         if self._watcher is not None:
@@ -86,6 +86,6 @@ class Stages:
             with safe_open(self.folder / f"{name}.safetensors", framework="numpy") as file:
                 if (file.metadata() or {}).get("identity") != self.identity:
                     return None
-                return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no mapping
+                return {key: file.get_tensor(key) for key in sorted(file.keys())}
         except (FileNotFoundError, SafetensorError):
             return None
