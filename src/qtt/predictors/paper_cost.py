@@ -33,8 +33,8 @@ class PaperCost:
         *,
         early: int = 10,
         early_steps: int = 200,
-        steps: int = 50,
-        every: int = 1,
+        steps: int = 20,
+        every: int = 5,
         patience: int = 100,
         learning_rate: float = 1e-3,
     ) -> None:
