@@ -12,7 +12,7 @@ from qtt import metatrain
 from qtt.artifact_files import Facts
 from qtt.cli import config_directory
 from qtt.curves.writing import write_table
-from qtt.metatraining import fit_prior, fit_residual
+from qtt.metatraining import fit_networks, fit_prior, fit_residual
 from qtt.testing.synthetic import CARDS
 from recorded import frames, recorded
 
@@ -45,3 +45,4 @@ def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
         fit_prior, "boosted", lambda settings, seed: boosted({**settings, "max_iter": 4}, seed)
     )
     monkeypatch.setattr(fit_residual, "STEPS", 5)
+    monkeypatch.setattr(fit_networks, "EPOCHS", 1)

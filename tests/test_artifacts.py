@@ -222,7 +222,7 @@ def test_three_lines_are_enough(learned, monkeypatch, capsys) -> None:
     assert {config["model"] for config in optimizer.candidates.configs} <= {"small", "medium", "large"}
     get_pretrained_optimizer("mtlbm/micro")
     said = capsys.readouterr()
-    assert said.out.startswith("Predictors: own: fitted on 60 runs (2,340 epochs) of 5 datasets (table)")
+    assert said.out.startswith("Predictors own: fitted on 60 runs (2,340 epochs) of 5 datasets (table)")
     assert said.out.count("\n") == 1, "once"
     assert said.err == ""
 

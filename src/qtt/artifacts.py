@@ -105,7 +105,7 @@ def _announce(summary: str) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    Console(highlight=False).print(Text(f"Predictors: {summary}"), soft_wrap=True)
+    Console(highlight=False).print(Text(f"Predictors {summary}"), soft_wrap=True)
 
 
 def _optimizer(
