@@ -42,7 +42,9 @@ def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fit in seconds: a few small trees, a few steps of Adam."""
     boosted = fit_prior.boosted
     monkeypatch.setattr(
-        fit_prior, "boosted", lambda settings, seed: boosted({**settings, "max_iter": 4}, seed)
+        fit_prior,
+        "boosted",
+        lambda settings, seed, rows, target: boosted({**settings, "max_iter": 4}, seed, rows, target),
     )
     monkeypatch.setattr(fit_residual, "STEPS", 5)
     monkeypatch.setattr(fit_networks, "EPOCHS", 1)

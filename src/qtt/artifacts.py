@@ -80,11 +80,10 @@ def quick_tune(
         ConfigError: impossible settings.
     """
     artifact = None if weights is None else _artifact(weights)
-    if artifact is None and performance is not None and cost is not None:
-        from qtt.optimizers.quick import QuickTune
-
-        return QuickTune(config_manager, performance=performance, cost=cost, **settings)
-    return _optimizer(artifact, config_manager, **settings)
+    given = {"performance": performance, "cost": cost} if artifact is None else {}
+    return _optimizer(
+        artifact, config_manager, **settings, **{k: v for k, v in given.items() if v is not None}
+    )
 
 
 def _artifact(name: str | Path) -> "Artifact | None":
@@ -113,12 +112,14 @@ def _optimizer(
 ) -> "QuickTune":
     """Quick-Tune with the predictors of an artifact, or with cold ones."""
     from qtt.optimizers.quick import QuickTune
+    from qtt.predictors.failure import FailureRate
 
     if artifact is None:
         from qtt.predictors.cost import PhysicalCost
         from qtt.predictors.performance import DeepKernelGP
 
-        return QuickTune(config_manager, performance=DeepKernelGP(), cost=PhysicalCost(), **settings)
+        parts = {"performance": DeepKernelGP(), "cost": PhysicalCost(), "failure": FailureRate()}
+        return QuickTune(config_manager, **{**parts, **settings})
     from qtt.predictors.meta import MetaPerformance
     from qtt.predictors.meta_cost import MetaCost
 
@@ -126,6 +127,7 @@ def _optimizer(
         config_manager,
         performance=MetaPerformance.from_tensors(artifact.features, artifact.performance),
         cost=MetaCost.from_tensors(artifact.features, artifact.cost),
+        failure=FailureRate.from_tensors(artifact.features, artifact.cost),
         **settings,
     )
     optimizer.portfolio = artifact.portfolio

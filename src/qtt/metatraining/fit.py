@@ -170,9 +170,9 @@ def _cost(tasks: Sequence[Task], fold: NDArray[np.int64], seed: int) -> Arrays:
     part = np.repeat(fold, [int(kept.sum()) for kept in known])
     error = np.zeros(len(target))
     for k in np.unique(part):
-        model = fit_prior.boosted(COST, seed).fit(rows[part != k], target[part != k])
+        model = fit_prior.boosted(COST, seed, rows[part != k], target[part != k])
         error[part == k] = target[part == k] - model.predict(rows[part == k])
-    members = (fit_prior.boosted(COST, seed + k).fit(rows, target) for k in range(COST_MEMBERS))
+    members = (fit_prior.boosted(COST, seed + k, rows, target) for k in range(COST_MEMBERS))
     figures = {"cost_log_std": error.std(), "cost_log_median_error": np.median(np.abs(error))}
     named = {f"{FIGURE}{name}": np.array([value]) for name, value in figures.items()}
     return Trees.of(*members).tensors("cost") | named
@@ -186,7 +186,7 @@ def _failure(tasks: Sequence[Task], fold: NDArray[np.int64], seed: int) -> Array
     part = np.repeat(fold, [len(task.runs) for task in tasks])
     if failed.sum() < FEWEST_FAILURES or not all(failed[part != k].any() for k in np.unique(part)):
         return {}
-    rows = np.concatenate([cost_rows(task.encoded) for task in tasks])
+    rows = fit_prior.without_empty_columns(np.concatenate([cost_rows(task.encoded) for task in tasks]))
     held_out = np.zeros(len(rows))
     for k in np.unique(part):
         model = HistGradientBoostingClassifier(**FAILURE, random_state=seed, early_stopping=False)

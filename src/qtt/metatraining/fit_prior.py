@@ -117,7 +117,7 @@ def standing_data(tasks: Sequence[Task]) -> tuple[Array, Array]:
 def fit_standing(tasks: Sequence[Task], seed: int) -> Standing:
     """What ranks pipelines within a dataset."""
     rows, target = standing_data(tasks)
-    trees = (boosted(STANDING, seed + k).fit(rows, target) for k in range(STANDING_MEMBERS))
+    trees = (boosted(STANDING, seed + k, rows, target) for k in range(STANDING_MEMBERS))
     return Standing(Trees.of(*trees), fit_networks(rows, target, seed))
 
 
@@ -131,21 +131,25 @@ def moment_points(tasks: Sequence[Task], standings: Sequence[Array], fresh: bool
         if (start == 0) == fresh
         for end in _ends(start)
     ]
+    kept = [part for part in parts if part is not None]
     fields = MomentPoints.__dataclass_fields__
-    return MomentPoints(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in fields})
+    return MomentPoints(**{name: np.concatenate([getattr(part, name) for part in kept]) for name in fields})
 
 
 def _ends(start: int) -> NDArray[np.int64]:
     return np.unique(np.minimum(start + HORIZONS, HORIZONS[-1]))
 
 
-def _moment_points(task: Task, standings: Array, start: int, end: int, position: int) -> MomentPoints:
+def _moment_points(task: Task, standings: Array, start: int, end: int, position: int) -> MomentPoints | None:
+    """The points of one start and end; None where no run got there."""
     scores = task.runs.scores
     window = np.where(np.isfinite(scores[:, start:end]), scores[:, start:end], -np.inf).max(axis=1)
     known = (task.runs.lengths >= end) & (task.runs.lengths > start) & np.isfinite(window)
     if start and known.any():
         known &= np.isfinite(scores[:, :start]).all(axis=1)
     run = np.flatnonzero(known)
+    if not len(run):
+        return None
     starts, ends = np.full(len(run), float(start)), np.full(len(run), float(end))
     rows, base = moment_rows(task.encoded, standings, run, starts, ends, scores[run])
     target = logit(window[run]) - base
@@ -166,11 +170,11 @@ def fit_moments(
     held_out = np.zeros(len(points.target))
     for k in np.unique(fold):
         inside, outside = fold == k, fold != k
-        model = boosted(settings, seed).fit(points.rows[outside], points.target[outside])
+        model = boosted(settings, seed, points.rows[outside], points.target[outside])
         held_out[inside] = model.predict(points.rows[inside])
     residual = points.target - held_out
-    mean = boosted(settings, seed).fit(points.rows, points.target)
-    variance = boosted(LOG_VARIANCE, seed).fit(points.rows, np.log(residual**2 + 1e-5))
+    mean = boosted(settings, seed, points.rows, points.target)
+    variance = boosted(LOG_VARIANCE, seed, points.rows, np.log(residual**2 + 1e-5))
     shape = np.exp(variance.predict(points.rows))
     factor = np.array([np.mean(residual**2 / shape)])
     moments = Moments(Trees.of(mean), Trees.of(variance), factor)
@@ -178,8 +182,16 @@ def fit_moments(
     return moments, residual / np.sqrt(factor[0] * shape), r2
 
 
-def boosted(settings: Mapping[str, float], seed: int) -> "HistGradientBoostingRegressor":
-    """Boosted trees yet to be fitted."""
+def boosted(
+    settings: Mapping[str, float], seed: int, rows: Array, target: Array
+) -> "HistGradientBoostingRegressor":
+    """Boosted trees for rows (m, d), NaN where unknown, and targets (m,)."""
     from sklearn.ensemble import HistGradientBoostingRegressor
 
-    return HistGradientBoostingRegressor(**settings, random_state=seed, early_stopping=False)
+    model = HistGradientBoostingRegressor(**settings, random_state=seed, early_stopping=False)
+    return model.fit(without_empty_columns(rows), target)
+
+
+def without_empty_columns(rows: Array) -> Array:
+    """Rows whose columns without any number are constant instead, which scikit-learn insists on."""
+    return np.where(np.isnan(rows).all(axis=0), 0.0, rows)

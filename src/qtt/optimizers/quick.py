@@ -100,13 +100,11 @@ class QuickTune(CandidateOptimizer):
         self.cost_aware = cost_aware
         self.gray_box = gray_box
         self.proposals = proposals
-        self._initial = 0
         self._conditioned_on = 0
 
     def setup(self, n: int | Candidates, metafeatures: MetaFeatures | None = None) -> None:
         """Start a new search; see `CandidateOptimizer.setup`."""
         super().setup(n, metafeatures)
-        self._initial = len(self.candidates)
         self._candidates_grew()
 
     def _candidates_grew(self) -> None:
@@ -125,7 +123,8 @@ class QuickTune(CandidateOptimizer):
 
     def _propose(self) -> Sequence[Config]:
         """Neighbours of a new incumbent, until there are twice as many candidates as at first."""
-        best, room = self.history.incumbent, 2 * self._initial - len(self.candidates)
+        best = self.history.incumbent
+        room = 2 * len(self.candidates.initial) - len(self.candidates)
         if self.space is None or best is None or room <= 0 or len(self.history) < FIRST_PROPOSAL:
             return ()
         *_, latest = self.history
