@@ -178,7 +178,7 @@ class QuickTune(CandidateOptimizer):
         """Log of the best expected improvement per second over all horizons; (n,)."""
         done = self._done(live)[:, None]
         first = np.array([self.next_fidelity(i) for i in live])[:, None]
-        ends = np.clip(done + self.horizons, first, self.max_fidelity)
+        ends = np.clip(done + np.minimum(self.horizons, self._reach(live)), first, self.max_fidelity)
         if not self.gray_box:
             ends = np.full_like(ends, self.max_fidelity)
         ids = np.repeat(live, len(self.horizons))
@@ -193,6 +193,13 @@ class QuickTune(CandidateOptimizer):
         cost = np.repeat(seconds, len(self.horizons)) * epochs
         value = log_improvement_per_second(gain, cost)
         return np.asarray(value.reshape(ends.shape).max(axis=1))
+
+    def _reach(self, live: list[int]) -> NDArray[np.int64]:
+        """Epochs of each pipeline that the seconds left allow, all where there is no bound; (n, 1)."""
+        epochs = np.full(len(live), self.max_fidelity)
+        if self.seconds_left is not None:
+            epochs = np.minimum(epochs, max(self.seconds_left, 0.0) / self.cost.predict(live))
+        return epochs.astype(np.int64)[:, None]
 
     def _done(self, ids: list[int]) -> NDArray[np.int64]:
         return np.array([self.history.fidelity(i) for i in ids], dtype=np.int64)

@@ -60,7 +60,8 @@ class FailureRate:
         self._prior = np.full(len(configs), PRIOR_RATE)
         if self.spec is not None and self.trees is not None:
             self._prior = expit(self.trees.predict(cost_rows(Encoded.of(self.spec, task))))
-        self._models = [config.get("model") for config in configs]
+        names = [str(config.get("model")) for config in configs]
+        self._models = np.unique(names, return_inverse=True)[1]
         self._batches = np.array([float(config.get("batch_size") or 0) for config in configs])
         self._rate = self._prior
 
@@ -87,8 +88,7 @@ class FailureRate:
         """How much the fate of the pipelines `seen` says of each candidate; (n,)."""
         evidence = np.zeros(len(self._models))
         for i in seen:
-            same = np.array([model == self._models[i] for model in self._models])
-            sign = 1.0 if larger else -1.0
-            strong = sign * (self._batches - self._batches[i]) >= 0
-            evidence += same * np.where(strong, 1.0, 0.5)
+            difference = self._batches - self._batches[i]
+            strong = difference >= 0 if larger else difference <= 0
+            evidence += (self._models == self._models[i]) * np.where(strong, 1.0, 0.5)
         return evidence

@@ -71,7 +71,8 @@ class MetaCost:
         self._log_seconds = self._expected
         self._basis = _basis(encoded)
         names = [str(config.get("model")) for config in task.candidates.configs]
-        self._model = np.array([names.index(name) for name in names])
+        self._model = np.unique(names, return_inverse=True)[1]
+        self._lengths, self._counts, self._medians = np.zeros((3, len(names)))
 
     def condition(self, history: History) -> None:
         """Learn from the seconds of every epoch seen so far."""
@@ -80,10 +81,14 @@ class MetaCost:
         if not len(ids):
             self._log_seconds = self._expected
             return
-        logs = [np.log([seen.cost for seen in history.curve(i)]) for i in ids]
-        residual = np.array([np.median(values) for values in logs]) - self._expected[ids]
-        noise = EPOCH_STD**2 / np.array([len(values) for values in logs])
+        for i in ids:
+            if history.fidelity(i) != self._lengths[i]:
+                seconds = [seen.cost for seen in history.curve(i)]
+                self._lengths[i] = history.fidelity(i)
+                self._counts[i], self._medians[i] = len(seconds), math.log(np.median(seconds))
+        noise = EPOCH_STD**2 / self._counts[ids]
         cross = self._covariance(ids)
+        residual = self._medians[ids] - self._expected[ids]
         weights = np.linalg.solve(cross[ids] + np.diag(noise), residual)
         self._log_seconds = self._expected + cross @ weights
 
