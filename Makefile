@@ -79,6 +79,17 @@ metatrain: $(VENV)/.installed  ## fit the artifacts micro, mini and extended to 
 	@for name in micro mini extended; do \
 		$(BIN)/python -m qtt.metatrain artifact=$$name out=$(ARTIFACTS)/$$name $(ARGS) || exit; done
 
+SEARCH_QUALITY := experiments/search_quality
+
+.PHONY: bench-optimizer
+bench-optimizer: $(VENV)/.installed-dev  ## how long the optimizer thinks between two steps
+	@$(BIN)/python $(SEARCH_QUALITY)/decisions.py $(ARGS)
+
+.PHONY: search-quality
+search-quality: $(VENV)/.installed-dev  ## hours: regret, calibration and ranking on datasets left out in turn
+	@$(BIN)/python $(SEARCH_QUALITY)/folds.py --results $(SEARCH_QUALITY)/results $(ARGS)
+	@$(BIN)/python $(SEARCH_QUALITY)/calibration.py --results $(SEARCH_QUALITY)/results
+
 .PHONY: wheel
 wheel: $(VENV)/.installed-dev  ## build the wheel into dist/
 	@$(BIN)/python -m build --wheel --installer uv .
