@@ -15,6 +15,7 @@ from qtt.predictors.base import SearchTask
 from qtt.testing import SyntheticCurves, SyntheticSpace
 from qtt.types import MetaFeatures
 
+BOOSTED = fit_prior.boosted
 SPACE = SyntheticSpace()
 TASK = SearchTask(SPACE.sample(24, 99), MetaFeatures(1500, 10, 64, 3), SPACE.options)
 """A dataset and pipelines that meta-training has not seen."""
@@ -72,9 +73,8 @@ class PlainStages:
 
 def quick_settings(patch: pytest.MonkeyPatch, trees: int = 4, steps: int = 4, epochs: int = 1) -> None:
     """Fit in seconds: few trees, few steps of Adam."""
-    boosted = fit_prior.boosted
     smaller = {"max_iter": trees, "learning_rate": 0.3, "min_samples_leaf": 10}
-    patch.setattr(fit_prior, "boosted", lambda settings, *data: boosted({**settings, **smaller}, *data))
+    patch.setattr(fit_prior, "boosted", lambda settings, *data: BOOSTED({**settings, **smaller}, *data))
     patch.setattr(fit_residual, "STEPS", steps)
     patch.setattr(fit_residual, "CHECK_EVERY", max(1, steps // 4))
     patch.setattr(fit_networks, "EPOCHS", epochs)

@@ -3,9 +3,12 @@ import math
 import numpy as np
 import pytest
 from scipy.integrate import quad
+from scipy.special import expit
 from scipy.stats import norm
 
 from qtt.acquisition import (
+    expected_epochs,
+    improvement,
     log_expected_improvement,
     log_h,
     log_improvement_per_second,
@@ -13,7 +16,7 @@ from qtt.acquisition import (
 )
 from qtt.errors import PredictionError
 from qtt.history import History
-from qtt.types import Result
+from qtt.types import Prediction, Result
 
 
 def closed_form(mean, std, best, xi=0.0):
@@ -99,3 +102,58 @@ def test_the_score_to_beat_may_be_negative_and_below_all_fidelities_seen():
     np.testing.assert_array_equal(multi_fidelity_best(history, [2, 4, 5]), [-2.0, -3.0, -2.0])
     with pytest.raises(PredictionError, match="initial pipeline"):
         multi_fidelity_best(History(), [1])
+
+
+@pytest.mark.parametrize("best", [0.0, 0.1, 0.6, 0.9])
+def test_improvement_of_logits_against_monte_carlo(best):
+    mean, std = np.array([-2.0, 0.0, 0.5, 2.0]), np.array([0.3, 1.5, 0.2, 0.7])
+    log_gain, probability = improvement(Prediction(mean, std, link="logit"), best)
+    draws = expit(mean[:, None] + std[:, None] * np.random.default_rng(0).normal(size=(4, 200_000)))
+    np.testing.assert_allclose(np.exp(log_gain), np.maximum(draws - best, 0.0).mean(axis=1), atol=8e-3)
+    np.testing.assert_allclose(probability, (draws > best).mean(axis=1), atol=5e-3)
+
+
+def test_improvement_of_scores_is_its_closed_form():
+    mean, std = np.linspace(-3.0, 4.0, 15), np.linspace(0.1, 2.0, 15)
+    log_gain, probability = improvement(Prediction(mean, std), 0.7)
+    np.testing.assert_allclose(np.exp(log_gain), closed_form(mean, std, 0.7), rtol=1e-9)
+    np.testing.assert_allclose(probability, norm.cdf((mean - 0.7) / std))
+
+
+@pytest.mark.parametrize("link", ["identity", "logit"])
+def test_each_candidate_may_have_an_incumbent_of_its_own(link):
+    predicted = Prediction(np.array([0.1, 0.2, 0.3]), np.array([0.5, 0.6, 0.7]), link=link)
+    best = np.array([0.2, 0.5, 0.9])
+    together = improvement(predicted, best)
+    for i in range(3):
+        alone = Prediction(predicted.mean[i : i + 1], predicted.std[i : i + 1], link=link)
+        np.testing.assert_allclose(
+            np.ravel(improvement(alone, float(best[i]))), [part[i] for part in together]
+        )
+
+
+def test_hopeless_logits_gain_nothing_and_are_told_apart_by_their_cost():
+    log_gain, probability = improvement(Prediction(np.full(2, -9.0), np.full(2, 0.1), link="logit"), 0.9)
+    assert log_gain[0] == log_gain[1] > -np.inf
+    assert (probability < 1e-9).all()
+    assert np.argmax(log_improvement_per_second(log_gain, np.array([2.0, 1.0]))) == 1
+
+
+@pytest.mark.parametrize("best", [-5.0, 0.0, 1.0, 7.0])
+def test_incumbents_outside_of_the_logit_scale_do_no_harm(best):
+    for part in improvement(Prediction(np.zeros(1), np.ones(1), link="logit"), best):
+        assert np.isfinite(part).all()
+
+
+@pytest.mark.parametrize("link", ["identity", "logit"])
+@pytest.mark.parametrize(("mean", "std"), [(math.nan, 0.1), (0.5, 0.0), (0.5, math.inf)])
+def test_improvement_refuses_unusable_predictions(link, mean, std):
+    with pytest.raises(PredictionError):
+        improvement(Prediction(np.array([mean]), np.array([std]), link=link), 0.5)
+
+
+def test_expected_epochs_against_a_simulation():
+    epochs, probability, patience = np.array([1.0, 5.0, 20.0, 50.0]), np.array([0.1, 0.9, 0.25, 0.0]), 5.0
+    wins = np.random.default_rng(0).uniform(size=(200_000, 4)) < probability
+    trained = np.where(wins, epochs, np.minimum(epochs, patience)).mean(axis=0)
+    np.testing.assert_allclose(expected_epochs(epochs, probability, patience), trained, atol=0.05)
