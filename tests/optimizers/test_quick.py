@@ -2,14 +2,19 @@ import math
 
 import numpy as np
 import pytest
+from scipy.special import expit, logit
 
-from qtt.errors import PredictionError
+from qtt.errors import ConfigError, PredictionError
 from qtt.optimizers import EpochwiseRandomOptimizer, RandomOptimizer
-from qtt.optimizers.quick import QuickTune
+from qtt.optimizers.quick import FIRST_PROPOSAL, QuickTune
 from qtt.predictors.cost import PhysicalCost
+from qtt.predictors.failure import FailureRate
+from qtt.predictors.meta import MetaPerformance
+from qtt.predictors.meta_cost import MetaCost
 from qtt.predictors.performance import DeepKernelGP
 from qtt.testing import METAFEATURES, OptimizerContract, SyntheticCurves, SyntheticSpace, play
 from qtt.types import Prediction, Result, Status
+from synthetic_runs import fitted
 
 SPACE = SyntheticSpace()
 
@@ -188,9 +193,229 @@ def test_quick_finds_better_pipelines_than_random_search():
         for seed in range(8):
             optimizer = quick(seed) if make is quick else make(SPACE, seed=seed)
             optimizer.setup(SPACE.sample(40, 100 + seed), METAFEATURES)
-            means[make].append(best_over_time(optimizer, [100, 200, 400, 800]))
+            means[make].append(best_over_time(optimizer, [50, 100, 200, 400]))
     best = np.array(means.pop(quick))
     for make, others in means.items():
         gain = best - np.array(others)
         # paired over the same candidates; two standard errors make chance unlikely
         assert gain.mean() > 2 * gain.std(ddof=1) / math.sqrt(len(gain)), f"{make.__name__}: {gain}"
+
+
+class ByEpoch:
+    """Expects the logit of `scores[i][e - 1]` of pipeline i at epoch e."""
+
+    def __init__(self, scores, std=0.3):
+        self.scores = np.array(scores)
+        self.std = std
+
+    def setup(self, task):
+        pass
+
+    def condition(self, history):
+        pass
+
+    def predict(self, config_ids, fidelities):
+        mean = logit(self.scores[config_ids, np.array(fidelities) - 1])
+        return Prediction(mean, np.full(len(mean), self.std), link="logit")
+
+
+class FakeFailure(FakeCost):
+    """Failure rates written by hand."""
+
+
+def looking_ahead(scores, seconds, std=0.3, told=(), **settings):
+    optimizer = QuickTune(
+        performance=ByEpoch(scores, std), cost=FakeCost(seconds), max_fidelity=len(scores[0]), **settings
+    )
+    optimizer.setup(SPACE.sample(len(scores), 1), METAFEATURES)
+    optimizer.tell(list(told))
+    return optimizer
+
+
+def rising(first, last, epochs=10):
+    return np.linspace(first, last, epochs)
+
+
+def test_a_gain_far_ahead_is_worth_its_seconds():
+    scores = [rising(0.5, 0.52), rising(0.3, 0.9), rising(0.52, 0.6)]
+    # over one epoch 2 promises most; over ten, 1
+    assert looking_ahead(scores, [1.0] * 3, 0.05, horizons=[1]).ask().config_id == 2
+    told = [Result(0, 1, 0.5, 1.0)]
+    assert looking_ahead(scores, [1.0] * 3, 0.05, told, horizons=[1]).ask().config_id == 2
+    assert looking_ahead(scores, [1.0] * 3, 0.05, told, horizons=[1, 10], patience=10).ask().config_id == 1
+    # at thirty times the seconds an epoch, it is too dear
+    assert looking_ahead(scores, [1.0, 30.0, 1.0], 0.05, told, horizons=[1, 10]).ask().config_id == 2
+
+
+NORMAL = np.random.default_rng(1).normal(size=20_000)
+
+
+def test_the_value_is_the_best_gain_per_second_over_all_horizons():
+    generator = np.random.default_rng(0)
+    horizons, patience = (1, 4, 10), 3.0
+    for _ in range(20):
+        scores = np.sort(generator.uniform(0.2, 0.9, (6, 10)), axis=1)
+        seconds, rates = generator.lognormal(1, 1, 6), generator.uniform(0, 0.8, 6)
+        told = [Result(0, t, 0.5, 1.0) for t in (1, 2, 3)]
+        values = []
+        for i in range(6):
+            done = 3 if i == 0 else 0
+            ends = sorted({min(done + h, 10) for h in horizons})
+            draws = expit(logit(scores[i, [e - 1 for e in ends]])[:, None] + 0.3 * NORMAL)
+            gain = (1 - rates[i]) * np.maximum(draws - 0.5, 0).mean(axis=1)
+            wins = (draws > 0.5).mean(axis=1)
+            ahead = np.array(ends) - done
+            surely = np.minimum(ahead, patience)
+            values.append((gain / (seconds[i] * (surely + wins * (ahead - surely)))).max())
+        ranked = np.argsort(values)
+        if values[ranked[-2]] > 0.8 * values[ranked[-1]]:
+            continue  # too close to call with draws
+        failure = FakeFailure(rates)
+        optimizer = looking_ahead(
+            scores, seconds, told=told, horizons=horizons, patience=patience, failure=failure
+        )
+        assert optimizer.ask().config_id == ranked[-1]
+
+
+def test_pipelines_that_are_likely_to_fail_wait():
+    scores = [rising(0.5, 0.8)] * 3
+    assert looking_ahead(scores, [1.0, 1.1, 1.2]).ask().config_id == 0
+    failure = FakeFailure([0.9, 0.5, 0.0])
+    assert looking_ahead(scores, [1.0, 1.1, 1.2], failure=failure).ask().config_id == 2
+
+
+def test_costs_count_only_if_they_shall():
+    scores = [rising(0.4, 0.8), rising(0.45, 0.85)]
+    assert looking_ahead(scores, [1.0, 50.0]).ask().config_id == 0
+    assert looking_ahead(scores, [1.0, 50.0], cost_aware=False).ask().config_id == 1
+
+
+@pytest.mark.parametrize("acquisition", ["horizons", "multi_fidelity"])
+def test_without_gray_box_a_pipeline_runs_to_its_end(acquisition):
+    optimizer = quick(acquisition=acquisition, gray_box=False, max_fidelity=5)
+    optimizer.setup(SPACE.sample(4, 1), METAFEATURES)
+    told = play(optimizer, 100)
+    ids = [result.config_id for result in told]
+    assert [result.fidelity for result in told] == [1, 2, 3, 4, 5] * 4
+    assert ids == [i for k in range(4) for i in [ids[5 * k]] * 5]
+
+
+def test_without_gray_box_only_the_end_counts():
+    scores = [rising(0.8, 0.6), rising(0.1, 0.9)]
+    told = [Result(0, t, 0.6, 1.0) for t in range(1, 11)]
+    more = [*scores, rising(0.85, 0.7)]
+    settings = {"horizons": [1], "told": told, "std": 0.05}
+    assert looking_ahead(more, [1.0] * 3, **settings).ask().config_id == 2
+    assert looking_ahead(more, [1.0] * 3, gray_box=False, **settings).ask().config_id == 1
+
+
+@pytest.mark.parametrize("acquisition", ["horizons", "multi_fidelity"])
+def test_nothing_is_asked_that_does_not_fit(acquisition):
+    settings = {"acquisition": acquisition, "epochs_per_step": 2}
+    optimizer = faked([0.9, 0.8, 0.7], [0.1] * 3, [5.0, 2.0, 1.0], **settings)
+    optimizer.tell(Result(2, 1, 0.5, 1.0))
+    # the next steps take 10 s, 4 s and 1 s: the last one has one of its two epochs behind it
+    for seconds, chosen in ((10.0, {0, 1, 2}), (9.9, {1, 2}), (3.9, {2}), (1.0, {2})):
+        again = faked([0.9, 0.8, 0.7], [0.1] * 3, [5.0, 2.0, 1.0], **settings)
+        again.tell(Result(2, 1, 0.5, 1.0))
+        again.seconds_left = seconds
+        assert {again.ask().config_id for _ in chosen} == chosen
+        assert again.ask() is None
+    optimizer.seconds_left = 0.9
+    assert optimizer.ask() is None
+    assert optimizer.nothing_fits
+    assert not optimizer.waiting
+
+
+def test_pending_pipelines_are_no_candidates_with_horizons():
+    scores = [rising(0.3, last) for last in (0.9, 0.8, 0.7, 0.6)]
+    optimizer = looking_ahead(scores, [1.0] * 4)
+    assert [optimizer.ask().config_id for _ in range(4)] == [0, 1, 2, 3]
+    assert optimizer.ask() is None
+    assert optimizer.waiting
+
+
+def near(config, other):
+    """Whether two configs differ in few hyperparameters."""
+    names = config.keys() | other.keys()
+    return sum(config.get(name) != other.get(name) for name in names) <= 3
+
+
+def test_neighbours_of_a_new_incumbent_become_candidates():
+    optimizer = quick(seed=2, proposals=2)
+    optimizer.setup(12, METAFEATURES)
+    for i in range(FIRST_PROPOSAL):
+        optimizer.tell(Result(i, 1, 0.5 + i / 100, 1.0))
+        assert len(optimizer.candidates) == (14 if i == FIRST_PROPOSAL - 1 else 12)
+    incumbent = optimizer.candidates.configs[FIRST_PROPOSAL - 1]
+    for config in optimizer.candidates.configs[12:]:
+        assert near(config, incumbent)
+        assert config not in optimizer.candidates.configs[:12]
+    optimizer.tell(Result(3, 2, 0.1, 1.0))
+    assert len(optimizer.candidates) == 14, "that was no incumbent"
+    assert optimizer.ask() is not None
+
+
+def test_candidates_at_most_double():
+    optimizer = quick(seed=2, proposals=5)
+    optimizer.setup(9, METAFEATURES)
+    sizes = []
+    for step in range(30):
+        optimizer.tell(Result(step % 9, 1 + step // 9, 0.3 + step / 100, 1.0))
+        sizes.append(len(optimizer.candidates))
+    assert sizes == sorted(sizes)
+    assert sizes[-1] == 18
+    assert len({str(sorted(config.items())) for config in optimizer.candidates.configs}) == 18
+
+
+def test_without_proposals_or_with_candidates_of_ones_own_there_are_no_new_ones():
+    for optimizer, n in ((quick(), 9), (quick(proposals=3), SPACE.sample(9, 0))):
+        optimizer.setup(n, METAFEATURES)
+        for step in range(20):
+            optimizer.tell(Result(step % 9, 1 + step // 9, 0.3 + step / 100, 1.0))
+        assert len(optimizer.candidates) == 9
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"acquisition": "horizon"}, "Did you mean 'horizons'"),
+        ({"horizons": []}, "must be positive"),
+        ({"horizons": [0, 1]}, "must be positive"),
+        ({"patience": 0.0}, "must be positive"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        quick(**settings)
+
+
+def meta_learned(seed=0, **settings):
+    weights = fitted()
+    return QuickTune(
+        SPACE,
+        performance=MetaPerformance.from_tensors(weights.spec, weights.performance),
+        cost=MetaCost.from_tensors(weights.spec, weights.cost),
+        failure=FailureRate.from_tensors(weights.spec, weights.cost),
+        seed=seed,
+        **settings,
+    )
+
+
+class TestMetaLearned(OptimizerContract):
+    def make(self, seed, **settings):
+        return meta_learned(seed, proposals=2, **settings)
+
+
+def test_meta_learned_predictors_find_better_pipelines_than_those_of_a_cold_start():
+    means = {}
+    for make in (meta_learned, quick, lambda seed: RandomOptimizer(SPACE, seed=seed)):
+        means[make] = []
+        for seed in range(6):
+            optimizer = make(seed)
+            optimizer.setup(SPACE.sample(40, 200 + seed), METAFEATURES)
+            means[make].append(best_over_time(optimizer, [10, 20, 40, 80]))
+    meta, *others = (np.array(values) for values in means.values())
+    for other in others:
+        gain = meta - other
+        assert gain.mean() > 2 * gain.std(ddof=1) / math.sqrt(len(gain)), gain
