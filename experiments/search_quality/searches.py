@@ -4,9 +4,9 @@ python experiments/search_quality/searches.py [--images DIR --weights DIR] [--ar
     [--tasks NAME …] [--budget S] [--seeds N …] [--jobs N] [--out DIR] [--results DIR]
 
 Every search is a call of `python -m qtt.run` with one thread, two of them side by side by default; finished
-ones are kept, interrupted ones go on. The digits need nothing; the other image sets are folders below --images,
-and --weights has the networks (timm names) to choose from. An artifact must not have seen the image sets:
-`micro` has seen small versions of these.
+ones are kept, interrupted ones go on. The digits need nothing; other image sets are folders below --images,
+and --weights has the networks (timm names) to choose from. An artifact should not have seen the image sets:
+`micro` has seen small versions of them.
   RESULTS/searches.csv     one row a search: incumbent at 25, 50, 100 % of the budget, its test accuracy, …
   RESULTS/searches.png     incumbent over time, mean over seeds
 """
@@ -101,8 +101,8 @@ class Search:
         """Search, unless that is done already; what is printed goes to `<folder>.log`.
 
         Raises:
-            subprocess.CalledProcessError: the command failed, for another reason than that no epoch was finished
-                within the budget; its log says why.
+            subprocess.CalledProcessError: the command failed, and not because no epoch was finished within
+                the budget; its log says why.
         """
         if self.finished:
             return
@@ -200,11 +200,11 @@ def plot(searches: Sequence[Search], path: Path) -> None:
     figure = Figure(figsize=(4.2 * len(tasks), 3.8), dpi=150, layout="constrained")
     for axes, task in zip(np.ravel([figure.subplots(1, len(tasks))]), tasks, strict=True):
         times = np.linspace(0.0, searches[0].settings.budget, 400)
-        for policy, colour in COLOURS.items():
+        for policy in dict.fromkeys(search.policy for search in searches):
             chosen = [search for search in searches if (search.task, search.policy) == (task, policy)]
             curves = np.array([incumbent_at(search.entries(), times) for search in chosen])
-            axes.plot(times, curves.T, color=colour, linewidth=0.6, alpha=0.4)
-            axes.plot(times, curves.mean(axis=0), color=colour, linewidth=2.2, label=policy)
+            axes.plot(times, curves.T, color=COLOURS[policy], linewidth=0.6, alpha=0.4)
+            axes.plot(times, curves.mean(axis=0), color=COLOURS[policy], linewidth=2.2, label=policy)
         axes.set(title=task, xlabel="seconds of the budget", ylim=(0, 1), xlim=(0, times[-1]))
         axes.grid(color="0.9")
         axes.spines[["top", "right"]].set_visible(False)
