@@ -27,6 +27,7 @@ def get_pretrained_optimizer(
     seed: int = 0,
     epochs_per_step: int = 1,
     max_fidelity: int = 50,
+    refit: int = 0,
 ) -> "QuickTune":
     """A Quick-Tune optimizer, ready for `setup(128, metafeatures)` (tool paper, Figure 4).
 
@@ -43,6 +44,7 @@ def get_pretrained_optimizer(
         seed: of the candidates and, with "cold", of the predictor's initial weights.
         epochs_per_step: epochs that one step trains (Δt).
         max_fidelity: last epoch of every pipeline.
+        refit: steps that finetune the meta-learned kernel before each decision; see `MetaPerformance`.
 
     Raises:
         ArtifactError: the name is unknown, or the artifact is missing, damaged or of a newer format.
@@ -55,6 +57,7 @@ def get_pretrained_optimizer(
         seed=seed,
         epochs_per_step=epochs_per_step,
         max_fidelity=max_fidelity,
+        refit=refit,
     )
 
 
@@ -64,6 +67,7 @@ def quick_tune(
     weights: str | Path | None = None,
     performance: "PerformancePredictor | None" = None,
     cost: "CostPredictor | None" = None,
+    refit: int = 0,
     **settings: Any,
 ) -> "QuickTune":
     """Quick-Tune over a given space and hub, as `conf/optimizer/quick.yaml` describes it.
@@ -73,6 +77,7 @@ def quick_tune(
         weights: what `get_pretrained_optimizer` takes; its predictors come before the given ones.
         performance: predicts scores in a search without weights; None: as with "cold".
         cost: predicts seconds, likewise.
+        refit: see `get_pretrained_optimizer`.
         settings: all others of `QuickTune`.
 
     Raises:
@@ -81,9 +86,8 @@ def quick_tune(
     """
     artifact = None if weights is None else _artifact(weights)
     given = {"performance": performance, "cost": cost} if artifact is None else {}
-    return _optimizer(
-        artifact, config_manager, **settings, **{k: v for k, v in given.items() if v is not None}
-    )
+    settings |= {name: predictor for name, predictor in given.items() if predictor is not None}
+    return _optimizer(artifact, config_manager, refit, **settings)
 
 
 def _artifact(name: str | Path) -> "Artifact | None":
@@ -108,7 +112,7 @@ def _announce(summary: str) -> None:
 
 
 def _optimizer(
-    artifact: "Artifact | None", config_manager: "CandidateSource | None", **settings: Any
+    artifact: "Artifact | None", config_manager: "CandidateSource | None", refit: int, **settings: Any
 ) -> "QuickTune":
     """Quick-Tune with the predictors of an artifact, or with cold ones."""
     from qtt.optimizers.quick import QuickTune
@@ -125,7 +129,7 @@ def _optimizer(
 
     optimizer = QuickTune(
         config_manager,
-        performance=MetaPerformance.from_tensors(artifact.features, artifact.performance),
+        performance=MetaPerformance.from_tensors(artifact.features, artifact.performance, refit),
         cost=MetaCost.from_tensors(artifact.features, artifact.cost),
         failure=FailureRate.from_tensors(artifact.features, artifact.cost),
         **settings,

@@ -16,7 +16,7 @@ from qtt.predictors.base import SearchTask
 from qtt.predictors.dynamics import Encoded
 from qtt.predictors.features import FeatureSpec
 from qtt.predictors.prior import CurvePrior, logit
-from qtt.predictors.residual import ResidualKernel, ResidualPoints, ResidualPosterior
+from qtt.predictors.residual import ResidualKernel, ResidualPoints, ResidualPosterior, refitted
 from qtt.types import Prediction
 
 Array = NDArray[np.float64]
@@ -39,21 +39,34 @@ class MetaPerformance:
     Nothing is computed again that did not change: one more epoch costs one pipeline's points.
     """
 
-    def __init__(self, spec: FeatureSpec, prior: CurvePrior, kernel: ResidualKernel | None) -> None:
-        """Without a kernel, only a pipeline's own curve changes what is expected of it."""
+    def __init__(
+        self, spec: FeatureSpec, prior: CurvePrior, kernel: ResidualKernel | None, refit: int = 0
+    ) -> None:
+        """Create a predictor.
+
+        Args:
+            spec: of the features that it was fitted with.
+            prior: what is expected before anything was observed.
+            kernel: of what the prior gets wrong; None: only a pipeline's own curve changes expectations.
+            refit: steps of Adam on this search's observations, from the meta-learned kernel, before each
+                decision; 0: the kernel stays as it is, and conditioning on the observations is all.
+        """
         self.spec = spec
         self.prior = prior
         self.kernel = kernel
+        self.refit = refit
         self._encoded: Encoded | None = None
 
     @classmethod
-    def from_tensors(cls, spec: FeatureSpec, tensors: Mapping[str, NDArray[np.generic]]) -> Self:
+    def from_tensors(
+        cls, spec: FeatureSpec, tensors: Mapping[str, NDArray[np.generic]], refit: int = 0
+    ) -> Self:
         """Read what `tensors` gave.
 
         Raises:
             ArtifactError: a tensor is missing or damaged.
         """
-        return cls(spec, CurvePrior.from_tensors(tensors), ResidualKernel.from_tensors(tensors))
+        return cls(spec, CurvePrior.from_tensors(tensors), ResidualKernel.from_tensors(tensors), refit)
 
     def tensors(self) -> dict[str, NDArray[np.generic]]:
         """All weights by name."""
@@ -78,6 +91,12 @@ class MetaPerformance:
         for config_id in range(len(self._lengths)):
             if history.fidelity(config_id) != self._lengths[config_id]:
                 self._update(config_id, history)
+        if self.refit and self.kernel is not None and self._posterior is not None:
+            points = self._posterior.points
+            kernel = refitted(self.kernel, self._encoded.features, points, self.refit)
+            self._posterior = ResidualPosterior(kernel, self._encoded.features)
+            for config_id, observed in points.items():
+                self._posterior.replace(config_id, observed)
 
     def predict(self, config_ids: Sequence[int], fidelities: Sequence[int]) -> Prediction:
         """Logit of the best score from now until each fidelity, which lies ahead; mean and std, both (m,)."""

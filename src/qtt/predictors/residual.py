@@ -13,8 +13,10 @@ likelihood of one dataset's points at a time (Quick-Tune, section 4). Because th
 D learned features, the exact posterior costs O(D² n) in a search, however many epochs were observed.
 """
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Self
 
 import numpy as np
@@ -24,10 +26,13 @@ from torch import Tensor, nn
 
 from qtt.errors import ArtifactError
 from qtt.predictors.features import Features
+from qtt.predictors.finetuning import adam
 
 Array = NDArray[np.float64]
 
 SHARED_FEATURES = 8
+REFIT_PIPELINES = 48
+REFIT_RATE = 1e-3
 GROUPS = ("pipeline", "model", "task")
 
 
@@ -126,6 +131,37 @@ class ResidualKernel(nn.Module):
         return kernel
 
 
+def refitted(
+    kernel: ResidualKernel, features: Features, points: Mapping[int, ResidualPoints], steps: int
+) -> ResidualKernel:
+    """The kernel after Adam on one search's points, of the pipelines that were observed longest if many."""
+    longest = sorted(points, key=lambda pipeline: (-len(points[pipeline]), pipeline))
+    parts = [points[pipeline] for pipeline in longest][:REFIT_PIPELINES]
+    if not any(len(part) for part in parts):
+        return kernel
+    columns = [
+        torch.as_tensor(np.concatenate([getattr(part, name) for part in parts]))
+        for name in ("run", "start", "end", "residual")
+    ]
+    groups = _groups(features)
+    finetuned = copy.deepcopy(kernel)
+    parameters = list(finetuned.parameters())
+    loss = partial(_refit_loss, finetuned, groups, columns)
+    adam(loss, parameters, [REFIT_RATE] * len(parameters), steps)
+    return finetuned
+
+
+def _refit_loss(kernel: ResidualKernel, groups: Sequence[Tensor], columns: Sequence[Tensor]) -> Tensor:
+    run, start, end, residual = columns
+    return kernel.loss(kernel.static(*groups), run, start, end, residual)
+
+
+def _groups(features: Features) -> list[Tensor]:
+    """Inputs of the kernel's networks, a row for each candidate."""
+    task = np.tile(features.task, (len(features.pipeline), 1))
+    return [torch.as_tensor(group) for group in (features.pipeline, features.model, task)]
+
+
 class ResidualPosterior:
     """Posterior of residuals given one search's points; pipelines are updated one at a time.
 
@@ -136,17 +172,16 @@ class ResidualPosterior:
         """Static features of the candidates are computed here, once."""
         self._kernel = kernel
         with torch.no_grad():
-            groups = (features.pipeline, features.model, np.tile(features.task, (len(features.pipeline), 1)))
-            self._static = kernel.static(*(torch.as_tensor(group) for group in groups)).numpy()
+            self._static = kernel.static(*_groups(features)).numpy()
         count, width = self._static.shape
         self._precisions = np.zeros((count, width, width))
         self._projections = np.zeros((count, width))
-        self._points: dict[int, ResidualPoints] = {}
+        self.points: dict[int, ResidualPoints] = {}
         self._solve()
 
     def replace(self, pipeline: int, points: ResidualPoints) -> None:
         """Take `points` for all that is known of a pipeline."""
-        self._points[pipeline] = points
+        self.points[pipeline] = points
         if len(points):
             features = self._features(points.run, points.start, points.end)
             weighted = np.linalg.solve(self._block(points), np.column_stack([features, points.residual]))
