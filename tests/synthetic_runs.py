@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from qtt.metatraining import fit_networks, fit_prior, fit_residual
 from qtt.metatraining.fit import Arrays, Fitted, fit
 from qtt.metatraining.runs import LAST_FIDELITY, Runs
+from qtt.optimizers.base import CandidateOptimizer
 from qtt.predictors.base import SearchTask
-from qtt.testing import SyntheticCurves, SyntheticSpace
+from qtt.testing import SyntheticCurves, SyntheticSpace, play
 from qtt.types import MetaFeatures
 
 BOOSTED = fit_prior.boosted
@@ -86,3 +87,16 @@ def fitted() -> Fitted:
     with pytest.MonkeyPatch.context() as patch:
         quick_settings(patch, trees=15, steps=60, epochs=6)
         return fit(datasets(), seed=0, stages=PlainStages())
+
+
+def best_over_time(optimizer: CandidateOptimizer, budgets: Sequence[float]) -> float:
+    """Mean over budgets, in simulated seconds, of the best noise-free score by then."""
+    curves, elapsed, best = SyntheticCurves(), 0.0, 0.0
+    seconds, scores = [0.0], [0.0]
+    while elapsed < budgets[-1]:
+        last = play(optimizer, 1)[-1]
+        elapsed += last.cost
+        best = max(best, curves.score(optimizer.candidates.configs[last.config_id], last.fidelity))
+        seconds.append(elapsed)
+        scores.append(best)
+    return float(np.array(scores)[np.searchsorted(seconds, budgets, side="right") - 1].mean())

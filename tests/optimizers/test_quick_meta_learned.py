@@ -1,0 +1,48 @@
+import math
+
+import numpy as np
+
+from qtt.optimizers import RandomOptimizer
+from qtt.optimizers.quick import QuickTune
+from qtt.predictors.cost import PhysicalCost
+from qtt.predictors.failure import FailureRate
+from qtt.predictors.meta import MetaPerformance
+from qtt.predictors.meta_cost import MetaCost
+from qtt.predictors.performance import DeepKernelGP
+from qtt.testing import METAFEATURES, OptimizerContract
+from synthetic_runs import SPACE, best_over_time, fitted
+
+
+def meta_learned(seed=0, **settings):
+    weights = fitted()
+    return QuickTune(
+        SPACE,
+        performance=MetaPerformance.from_tensors(weights.spec, weights.performance),
+        cost=MetaCost.from_tensors(weights.spec, weights.cost),
+        failure=FailureRate.from_tensors(weights.spec, weights.cost),
+        seed=seed,
+        **settings,
+    )
+
+
+def cold(seed):
+    return QuickTune(SPACE, performance=DeepKernelGP(), cost=PhysicalCost(), seed=seed)
+
+
+class TestMetaLearned(OptimizerContract):
+    def make(self, seed, **settings):
+        return meta_learned(seed, proposals=2, **settings)
+
+
+def test_meta_learned_predictors_find_better_pipelines_than_those_of_a_cold_start():
+    means = {}
+    for make in (meta_learned, cold, lambda seed: RandomOptimizer(SPACE, seed=seed)):
+        means[make] = []
+        for seed in range(6):
+            optimizer = make(seed)
+            optimizer.setup(SPACE.sample(40, 200 + seed), METAFEATURES)
+            means[make].append(best_over_time(optimizer, [3, 6, 12]))
+    meta, *others = (np.array(values) for values in means.values())
+    for other in others:
+        gain = meta - other
+        assert gain.mean() > 2 * gain.std(ddof=1) / math.sqrt(len(gain)), gain
