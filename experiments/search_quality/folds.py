@@ -14,6 +14,7 @@ make one comparison, by the contract of `python -m qtt.benchmark`. Interrupted, 
 
 import argparse
 import shutil
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,7 +117,7 @@ class Trials:
 def main() -> None:
     """Meta-train, replay, compare, and print the comparison."""
     arguments = _arguments()
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
     study = Study(arguments.out)
     contestants = [entry for entry in CONTESTANTS if entry.name in arguments.policies]
     trials = prepare(
