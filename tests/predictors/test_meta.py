@@ -101,7 +101,6 @@ def test_gaps_in_a_curve_are_filled_by_straight_lines(predictor):
     np.testing.assert_allclose(one.std, other.std)
 
 
-@pytest.mark.xfail(strict=True, reason="condition compares lengths only, and misses a curve that changed")
 @pytest.mark.parametrize("late", [Result(0, 2, 0.9, 1.0), Result(0, 5, 0.9, 1.0)])
 def test_an_epoch_told_late_or_again_is_learned(predictor, late):
     results = [result for result in curve(0, 5) if result.fidelity != 2]

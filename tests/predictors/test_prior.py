@@ -137,6 +137,5 @@ def test_every_array_of_trees_and_networks_is_needed(prior):
     lacking(prior, [name for name in prior.tensors() if not name.endswith(".factor")])
 
 
-@pytest.mark.xfail(raises=KeyError, strict=True, reason="Moments.from_tensors lets the KeyError through")
 def test_the_calibration_is_needed(prior):
     lacking(prior, ["fresh.factor", "started.factor"])

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qtt.errors import PredictionError
-from qtt.history import History
+from qtt.history import History, Observation
 from qtt.predictors.base import SearchTask
 from qtt.predictors.dynamics import Encoded
 from qtt.predictors.features import FeatureSpec
@@ -82,15 +82,18 @@ class MetaPerformance:
         )
         self._curves = np.zeros((count, task.max_fidelity))
         self._lengths = np.zeros(count, dtype=np.int64)
+        self._seen: dict[int, list[Observation]] = {}
         self._mean, self._std = np.zeros((2, count, task.max_fidelity + 1))
         self._known = np.zeros((count, task.max_fidelity + 1), dtype=np.bool_)
 
     def condition(self, history: History) -> None:
         """Compare what was observed since the last call with what was expected."""
         assert self._encoded is not None
-        for config_id in range(len(self._lengths)):
-            if history.fidelity(config_id) != self._lengths[config_id]:
-                self._update(config_id, history)
+        for config_id in history.observed:
+            curve = history.curve(config_id)
+            if curve != self._seen.get(config_id):
+                self._seen[config_id] = curve
+                self._update(config_id, curve)
         if self.refit and self.kernel is not None and self._posterior is not None:
             points = self._posterior.points
             kernel = refitted(self.kernel, self._encoded.features, points, self.refit)
@@ -117,11 +120,10 @@ class MetaPerformance:
             mean, std = mean + std * shift, std * scale
         return Prediction(mean, std, link="logit")
 
-    def _update(self, config_id: int, history: History) -> None:
-        observed = history.curve(config_id)
-        epochs = [observation.fidelity for observation in observed]
-        length = history.fidelity(config_id)
-        scores = [observation.score for observation in observed]
+    def _update(self, config_id: int, curve: Sequence[Observation]) -> None:
+        epochs = [observation.fidelity for observation in curve]
+        scores = [observation.score for observation in curve]
+        length = epochs[-1]
         self._curves[config_id, :length] = np.interp(np.arange(1, length + 1), epochs, scores)
         self._lengths[config_id] = length
         self._known[config_id] = False

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qtt.errors import PredictionError
-from qtt.history import History
+from qtt.history import History, Observation
 from qtt.predictors.base import SearchTask
 from qtt.predictors.dynamics import UNKNOWN_TASK, Encoded
 from qtt.predictors.features import FeatureSpec
@@ -72,7 +72,8 @@ class MetaCost:
         self._basis = _basis(encoded)
         names = [str(config.get("model")) for config in task.candidates.configs]
         self._model = np.unique(names, return_inverse=True)[1]
-        self._lengths, self._counts, self._medians = np.zeros((3, len(names)))
+        self._counts, self._medians = np.zeros((2, len(names)))
+        self._seen: dict[int, list[Observation]] = {}
 
     def condition(self, history: History) -> None:
         """Learn from the seconds of every epoch seen so far."""
@@ -82,10 +83,11 @@ class MetaCost:
             self._log_seconds = self._expected
             return
         for i in ids:
-            if history.fidelity(i) != self._lengths[i]:
-                seconds = [seen.cost for seen in history.curve(i)]
-                self._lengths[i] = history.fidelity(i)
-                self._counts[i], self._medians[i] = len(seconds), math.log(np.median(seconds))
+            curve = history.curve(i)
+            if curve != self._seen.get(i):
+                self._seen[i] = curve
+                self._counts[i] = len(curve)
+                self._medians[i] = math.log(np.median([seen.cost for seen in curve]))
         noise = EPOCH_STD**2 / self._counts[ids]
         cross = self._covariance(ids)
         residual = self._medians[ids] - self._expected[ids]
@@ -109,6 +111,8 @@ class MetaCost:
 def _basis(encoded: Encoded) -> Array:
     """One, centred log multiply-adds, centred log batch size, mixed precision; (n, B)."""
     wide = encoded.features.pipeline.shape[1] + encoded.features.model.shape[1]
-    macs = np.nan_to_num(encoded.static[:, wide + 4] - np.nanmean(encoded.static[:, wide + 4]))
+    macs = encoded.static[:, wide + 4]
+    known = np.isfinite(macs)
+    macs = np.where(known, macs - macs[known].sum() / max(known.sum(), 1), 0.0)
     batch, amp = encoded.compute[:, 4], encoded.compute[:, 6]
     return np.column_stack([np.ones(len(macs)), macs, batch - batch.mean(), amp])

@@ -16,6 +16,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from qtt.errors import ArtifactError
 from qtt.predictors.dynamics import Encoded
 from qtt.predictors.networks import Networks
 from qtt.predictors.trees import Trees
@@ -49,12 +50,17 @@ class Moments:
 
     @classmethod
     def from_tensors(cls, name: str, tensors: Mapping[str, NDArray[np.generic]]) -> Self:
-        """Inverse of `tensors`."""
-        return cls(
-            Trees.from_tensors(f"{name}.mean", tensors),
-            Trees.from_tensors(f"{name}.log_variance", tensors),
-            np.asarray(tensors[f"{name}.factor"], dtype=np.float64),
-        )
+        """Inverse of `tensors`.
+
+        Raises:
+            ArtifactError: an array is missing or damaged.
+        """
+        factor = tensors.get(f"{name}.factor")
+        if factor is None:
+            raise ArtifactError(f"The predictor lacks the array '{name}.factor'; fit or install it anew.")
+        mean = Trees.from_tensors(f"{name}.mean", tensors)
+        log_variance = Trees.from_tensors(f"{name}.log_variance", tensors)
+        return cls(mean, log_variance, np.asarray(factor, dtype=np.float64))
 
 
 @dataclass(frozen=True, eq=False)
