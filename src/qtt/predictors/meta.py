@@ -36,6 +36,9 @@ def residual_points(length: int) -> tuple[Array, Array]:
 class MetaPerformance:
     """Conditions a meta-learned prior on the observations of one search.
 
+    The Gaussian process corrects what is expected of pipelines that have not begun. One that has is judged by
+    its own curve alone: corrected as well, its predictions were worse on held-out datasets.
+
     Nothing is computed again that did not change: one more epoch costs one pipeline's points.
     """
 
@@ -115,9 +118,11 @@ class MetaPerformance:
             )
             self._known[i, e] = True
         mean, std = self._mean[ids, ends], self._std[ids, ends]
-        if self._posterior is not None:
-            shift, scale = self._posterior.shift(ids, self._lengths[ids].astype(float), ends.astype(float))
-            mean, std = mean + std * shift, std * scale
+        fresh = self._lengths[ids] == 0
+        if self._posterior is not None and fresh.any():
+            shift, scale = self._posterior.shift(ids[fresh], np.zeros(fresh.sum()), ends[fresh].astype(float))
+            mean[fresh] += std[fresh] * shift
+            std[fresh] *= scale
         return Prediction(mean, std, link="logit")
 
     def _update(self, config_id: int, curve: Sequence[Observation]) -> None:
