@@ -23,7 +23,7 @@ EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 GROUPS = [
     f"{path.parent.name}={path.stem}"
     for path in sorted(CONF.glob("*/*.yaml"))
-    if path.parent.name not in ("experiment", "predictor", "trainer")
+    if path.parent.name not in ("artifact", "experiment", "predictor", "trainer")
 ]
 
 
