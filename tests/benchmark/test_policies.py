@@ -1,5 +1,8 @@
+import shutil
+
 import pytest
 
+from qtt.artifact_files import locate
 from qtt.benchmarking.policies import Policy
 from qtt.errors import ConfigError
 from qtt.optimizers import ASHAOptimizer
@@ -42,3 +45,17 @@ def test_parts_are_built_anew_for_every_search():
 def test_what_is_no_optimizer_is_refused(target, message):
     with pytest.raises(ConfigError, match=message):
         Policy("mine", target).make(0, 50)
+
+
+def test_artifacts_count_by_their_content(tmp_path):
+    """A folder that was fitted anew is another policy; a name or a folder of the same content is the same."""
+    folder = tmp_path / "mine"
+    shutil.copytree(locate("mtlbm/micro"), folder)
+    settings = {"weights": str(folder), "cost": {"weights": "mtlbm/mini"}}
+    before = Policy("quick", "qtt.quick_tune", settings).artifacts
+    assert before == Policy("quick", "qtt.quick_tune", settings).artifacts
+    assert len(set(before)) == 2
+    facts = folder / "artifact.json"
+    facts.write_text(facts.read_text().replace("sha256", "sha257", 1))
+    assert Policy("quick", "qtt.quick_tune", settings).artifacts != before
+    assert Policy("random", "qtt.optimizers.random.RandomOptimizer", {"eta": 3}).artifacts == []

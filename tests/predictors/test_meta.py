@@ -158,6 +158,12 @@ def test_tensors_come_back_as_they_were(predictor):
         MetaPerformance.from_tensors(predictor.spec, without)
 
 
+def test_without_a_kernel_tensors_come_back_as_well(predictor):
+    alone = MetaPerformance(predictor.spec, predictor.prior, None)
+    again = MetaPerformance.from_tensors(predictor.spec, alone.tensors())
+    same(conditioned(again, TOLD), conditioned(alone, TOLD))
+
+
 @pytest.mark.parametrize("length", [1, 2, 3, 4, 20, 21, 50])
 def test_curves_are_compared_where_they_are_known(length):
     start, end = residual_points(length)

@@ -1,11 +1,13 @@
 """Policies: optimizers by import path and settings, plain data that other processes can build them from."""
 
+import hashlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from qtt.errors import ConfigError
+from qtt.artifact_files import FACTS, locate
+from qtt.errors import ArtifactError, ConfigError
 from qtt.optimizers.base import Optimizer
 
 
@@ -27,6 +29,11 @@ class Policy:
         """From the plain dict of a file of `conf/optimizer`."""
         settings = {key: value for key, value in config.items() if key not in ("_target_", "_partial_")}
         return cls(name, str(config["_target_"]), settings)
+
+    @property
+    def artifacts(self) -> list[str]:
+        """Digests of the artifacts that settings called `weights` name: folders are fitted anew."""
+        return sorted(_digest(value) for value in _weights(self.settings))
 
     def make(self, seed: int, max_fidelity: int) -> Optimizer:
         """A new optimizer.
@@ -56,3 +63,20 @@ class Policy:
             return pkgutil.resolve_name(path)
         except (ImportError, AttributeError, ValueError) as error:
             raise ConfigError(f"Policy '{self.name}': {path} cannot be imported: {error}.") from error
+
+
+def _weights(settings: Mapping[str, Any]) -> Iterator[str]:
+    """All values of the key `weights`, at any depth."""
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _weights(value)
+        elif key == "weights" and value is not None:
+            yield str(value)
+
+
+def _digest(weights: str) -> str:
+    """Of an artifact's facts, which hold the digests of its files; empty where there is none."""
+    try:
+        return hashlib.sha256((locate(weights) / FACTS).read_bytes()).hexdigest()
+    except ArtifactError:
+        return ""

@@ -67,7 +67,8 @@ class Job:
     @property
     def key(self) -> str:
         """Equal for jobs that must have equal results, as long as the optimizer's code is the same."""
-        identity = [qtt.__version__, asdict(self.policy), self.problem.digest, self.seed, self.limit]
+        policy = [asdict(self.policy), self.policy.artifacts]
+        identity = [qtt.__version__, policy, self.problem.digest, self.seed, self.limit]
         return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:20]
 
     def run(self) -> Replay:

@@ -19,8 +19,7 @@ DROPOUT = 0.2
 
 def fit_networks(rows: Array, target: Array, seed: int, members: int = 3) -> Networks:
     """Networks for rows (m, d), NaN where unknown, and targets (m,); the same for the same seed."""
-    known = np.where(np.isfinite(rows), rows, np.nan)
-    center, scale = np.nan_to_num(np.nanmean(known, axis=0)), np.nan_to_num(np.nanstd(known, axis=0)) + 1e-6
+    center, scale = _moments(rows)
     shift, unit = float(target.mean()), float(target.std()) + 1e-9
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -32,6 +31,15 @@ def fit_networks(rows: Array, target: Array, seed: int, members: int = 3) -> Net
     weights = [parameter.detach().numpy().astype(np.float64) for parameter in parameters]
     weights[4], weights[5] = weights[4] * unit, weights[5] * unit + shift
     return Networks(center, scale, *weights)
+
+
+def _moments(rows: Array) -> tuple[Array, Array]:
+    """Mean and standard deviation of the finite numbers of each column, 0 where it has none; both (d,)."""
+    known = np.isfinite(rows)
+    count = np.maximum(known.sum(axis=0), 1)
+    center = np.where(known, rows, 0.0).sum(axis=0) / count
+    deviation = np.where(known, rows - center, 0.0)
+    return center, np.sqrt((deviation**2).sum(axis=0) / count) + 1e-6
 
 
 def _initial(members: int, width: int) -> list[Tensor]:

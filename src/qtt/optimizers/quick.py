@@ -189,7 +189,9 @@ class QuickTune(CandidateOptimizer):
         if self.failure is not None:
             survival = np.repeat(1.0 - self.failure.predict(live), len(self.horizons))
             gain = gain + np.log(np.maximum(survival, 1e-12))
-        epochs = expected_epochs((ends - done).ravel().astype(float), probability, self.patience)
+        epochs = (ends - done).ravel().astype(float)
+        if self.gray_box:
+            epochs = expected_epochs(epochs, probability, self.patience)
         cost = np.repeat(seconds, len(self.horizons)) * epochs
         value = log_improvement_per_second(gain, cost)
         return np.asarray(value.reshape(ends.shape).max(axis=1))

@@ -16,7 +16,7 @@ from qtt.predictors.base import SearchTask
 from qtt.predictors.dynamics import Encoded
 from qtt.predictors.features import FeatureSpec
 from qtt.predictors.prior import CurvePrior, logit
-from qtt.predictors.residual import ResidualKernel, ResidualPoints, ResidualPosterior, refitted
+from qtt.predictors.residual import PREFIX, ResidualKernel, ResidualPoints, ResidualPosterior, refitted
 from qtt.types import Prediction
 
 Array = NDArray[np.float64]
@@ -37,7 +37,8 @@ class MetaPerformance:
     """Conditions a meta-learned prior on the observations of one search.
 
     The Gaussian process corrects what is expected of pipelines that have not begun. One that has is judged by
-    its own curve alone: corrected as well, its predictions were worse on held-out datasets.
+    its own curve alone: corrected as well, its predictions were worse on held-out datasets. What the curves
+    of others gave on the way is learned from all the same: a kernel of first expectations alone was worse.
 
     Nothing is computed again that did not change: one more epoch costs one pipeline's points.
     """
@@ -69,7 +70,9 @@ class MetaPerformance:
         Raises:
             ArtifactError: a tensor is missing or damaged.
         """
-        return cls(spec, CurvePrior.from_tensors(tensors), ResidualKernel.from_tensors(tensors), refit)
+        has_kernel = any(name.startswith(PREFIX) for name in tensors)
+        kernel = ResidualKernel.from_tensors(tensors) if has_kernel else None
+        return cls(spec, CurvePrior.from_tensors(tensors), kernel, refit)
 
     def tensors(self) -> dict[str, NDArray[np.generic]]:
         """All weights by name."""

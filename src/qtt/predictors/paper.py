@@ -7,15 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from qtt.errors import PredictionError
 from qtt.history import History
-from qtt.predictors.base import SearchTask
-from qtt.predictors.paper_finetuning import OnlineFit, RefitPlan
-from qtt.predictors.paper_network import PaperGP, PaperInputs, paper_builder, paper_network, paper_spec
+from qtt.predictors.paper_finetuning import OnlinePredictor, RefitPlan
+from qtt.predictors.paper_network import PaperGP, PaperInputs
 from qtt.types import Prediction
 
 
-class PaperPerformance:
+class PaperPerformance(OnlinePredictor[PaperGP]):
     """Conditions on this search's observations alone, and is finetuned on them."""
 
     def __init__(
@@ -42,35 +40,14 @@ class PaperPerformance:
             learning_rate: of Adam.
             max_observations: how many epochs to condition on; see `PointBuilder.observed`.
         """
-        self.weights = None if weights is None else Path(weights)
-        self.plan = RefitPlan(early, early_steps, steps, every, patience, learning_rate)
+        plan = RefitPlan(early, early_steps, steps, every, patience, learning_rate)
+        super().__init__(PaperGP, weights, plan)
         self.max_observations = max_observations
-        self._fit: OnlineFit[PaperGP] | None = None
-
-    def setup(self, task: SearchTask) -> None:
-        """Start a new search.
-
-        Raises:
-            ArtifactError: weights that are missing or malformed.
-        """
-        spec = paper_spec(task, self.weights)
-        self._builder = paper_builder(task, spec)
-        self._network = paper_network(PaperGP, spec, self.weights, task.seed)
-        self._fit = OnlineFit(self.plan, self._network, self._objective)
-        self._history = History()
-
-    def condition(self, history: History) -> None:
-        """Finetune on the observations, as far as the plan says so after these."""
-        if self._fit is None:
-            raise PredictionError("The predictor has no task yet; call setup(task) first.")
-        self._history = history
-        self._network = self._fit.after(history)
 
     @torch.no_grad()
     def predict(self, config_ids: Sequence[int], fidelities: Sequence[int]) -> Prediction:
         """Mean and standard deviation of the scores, (m,)."""
-        if self._fit is None:
-            raise PredictionError("The predictor has no task yet; call setup(task) first.")
+        self._ready()
         x, scores = self._support(self._history)
         query = PaperInputs.of(self._builder.queries(self._history, config_ids, fidelities))
         mean, std = self._network.posterior(x, scores, query)

@@ -8,23 +8,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from qtt.errors import PredictionError
 from qtt.history import History
-from qtt.predictors.base import SearchTask
-from qtt.predictors.paper_finetuning import OnlineFit, RefitPlan
-from qtt.predictors.paper_network import (
-    PaperCostNetwork,
-    PaperInputs,
-    paper_builder,
-    paper_network,
-    paper_spec,
-)
+from qtt.predictors.paper_finetuning import OnlinePredictor, RefitPlan
+from qtt.predictors.paper_network import PaperCostNetwork, PaperInputs
 
 LARGEST_LOG = 20.0
 """Predictions stay within e^±20 seconds."""
 
 
-class PaperCost:
+class PaperCost(OnlinePredictor[PaperCostNetwork]):
     """Predicts log seconds, so that costs are positive; finetuned on the seconds that were observed."""
 
     def __init__(
@@ -49,34 +41,13 @@ class PaperCost:
             patience: observations without improvement that lead to a restart.
             learning_rate: of Adam.
         """
-        self.weights = None if weights is None else Path(weights)
-        self.plan = RefitPlan(early, early_steps, steps, every, patience, learning_rate)
-        self._fit: OnlineFit[PaperCostNetwork] | None = None
-
-    def setup(self, task: SearchTask) -> None:
-        """Start a new search.
-
-        Raises:
-            ArtifactError: weights that are missing or malformed.
-        """
-        spec = paper_spec(task, self.weights)
-        self._builder = paper_builder(task, spec)
-        self._network = paper_network(PaperCostNetwork, spec, self.weights, task.seed)
-        self._fit = OnlineFit(self.plan, self._network, self._objective)
-        self._history = History()
-
-    def condition(self, history: History) -> None:
-        """Finetune on the seconds seen so far, as far as the plan says so after these."""
-        if self._fit is None:
-            raise PredictionError("The predictor has no task yet; call setup(task) first.")
-        self._history = history
-        self._network = self._fit.after(history)
+        plan = RefitPlan(early, early_steps, steps, every, patience, learning_rate)
+        super().__init__(PaperCostNetwork, weights, plan)
 
     @torch.no_grad()
     def predict(self, config_ids: Sequence[int]) -> NDArray[np.float64]:
         """Seconds of each pipeline's next epoch, > 0; (n,)."""
-        if self._fit is None:
-            raise PredictionError("The predictor has no task yet; call setup(task) first.")
+        self._ready()
         log_seconds = self._network(self._next(self._history, config_ids)).double()
         return np.asarray(log_seconds.clamp(-LARGEST_LOG, LARGEST_LOG).exp())
 

@@ -8,19 +8,21 @@ they are a function of the history, however it was told.
 
 import copy
 import itertools
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Generic, NamedTuple, TypeVar
+from pathlib import Path
+from typing import Generic, NamedTuple
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from qtt.errors import ConfigError
+from qtt.errors import ConfigError, PredictionError
 from qtt.history import History
+from qtt.predictors.base import SearchTask
 from qtt.predictors.finetuning import adam
+from qtt.predictors.paper_network import Network, paper_builder, paper_network, paper_spec
 from qtt.types import Result
-
-Network = TypeVar("Network", bound=nn.Module)
 
 
 class Refit(NamedTuple):
@@ -110,3 +112,46 @@ class OnlineFit(Generic[Network]):
         done = len(self._done)
         known = self._done[-1].position if self._done else 0
         return refits[:done] == self._done and results[:known] == self._told[:known]
+
+
+class OnlinePredictor(ABC, Generic[Network]):
+    """What the paper's two predictors share: a network of an artifact that follows a search.
+
+    Args:
+        kind: of network.
+        weights: artifact folder with `features.json` and `paper.safetensors`; None for random weights.
+        plan: of finetuning.
+    """
+
+    def __init__(self, kind: type[Network], weights: Path | str | None, plan: RefitPlan) -> None:
+        self.weights = None if weights is None else Path(weights)
+        self.plan = plan
+        self._kind = kind
+        self._fit: OnlineFit[Network] | None = None
+
+    def setup(self, task: SearchTask) -> None:
+        """Start a new search.
+
+        Raises:
+            ArtifactError: weights that are missing or malformed.
+        """
+        spec = paper_spec(task, self.weights)
+        self._builder = paper_builder(task, spec)
+        self._network = paper_network(self._kind, spec, self.weights, task.seed)
+        self._fit = OnlineFit(self.plan, self._network, self._objective)
+        self._history = History()
+
+    def condition(self, history: History) -> None:
+        """Finetune on the observations, as far as the plan says so after these."""
+        self._network = self._ready().after(history)
+        self._history = history
+
+    def _ready(self) -> OnlineFit[Network]:
+        """Raises PredictionError before `setup`."""
+        if self._fit is None:
+            raise PredictionError("The predictor has no task yet; call setup(task) first.")
+        return self._fit
+
+    @abstractmethod
+    def _objective(self, history: History) -> Callable[[Network], Tensor]:
+        """The loss after these results, of a network."""

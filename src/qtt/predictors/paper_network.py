@@ -187,7 +187,7 @@ class PaperCostNetwork(nn.Module):
         return loss
 
 
-Network = TypeVar("Network", PaperGP, PaperCostNetwork)
+Network = TypeVar("Network", bound=PaperGP | PaperCostNetwork)
 
 
 def paper_spec(task: SearchTask, weights: Path | None) -> FeatureSpec:

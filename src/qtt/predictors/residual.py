@@ -33,6 +33,9 @@ Array = NDArray[np.float64]
 SHARED_FEATURES = 8
 REFIT_PIPELINES = 48
 REFIT_RATE = 1e-3
+PREFIX = "residual."
+"""Of the kernel's arrays among a predictor's."""
+
 GROUPS = ("pipeline", "model", "task")
 
 
@@ -108,7 +111,7 @@ class ResidualKernel(nn.Module):
 
     def tensors(self) -> dict[str, NDArray[np.generic]]:
         """All parameters by name."""
-        return {f"residual.{name}": value.numpy().copy() for name, value in self.state_dict().items()}
+        return {f"{PREFIX}{name}": value.numpy().copy() for name, value in self.state_dict().items()}
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, NDArray[np.generic]]) -> Self:
@@ -117,9 +120,8 @@ class ResidualKernel(nn.Module):
         Raises:
             ArtifactError: a parameter is missing or of another shape.
         """
-        prefix = "residual."
         named = {
-            name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)
+            name.removeprefix(PREFIX): value for name, value in tensors.items() if name.startswith(PREFIX)
         }
         state = {name: torch.as_tensor(np.array(value)) for name, value in named.items()}
         try:

@@ -95,8 +95,20 @@ class Trees:
         except KeyError as error:
             raise ArtifactError(f"The predictor lacks the array {error}; fit or install it anew.") from error
         trees = cls(**arrays)
-        width = trees.column.shape[1]
-        children = np.concatenate([trees.left.ravel(), trees.right.ravel()])
-        if trees.column.min() < 0 or children.min() < 0 or children.max() >= width:
+        if not trees._is_whole():
             raise ArtifactError(f"The trees '{name}' of the predictor are damaged; fit or install it anew.")
         return trees
+
+    def _is_whole(self) -> bool:
+        """Whether all tables have the same shape and every child lies in its tree."""
+        tables = (self.column, self.threshold, self.missing_left, self.left, self.right, self.value)
+        shapes = {table.shape for table in tables}
+        if len(shapes) > 1 or self.column.ndim != 2 or not self.baseline.shape == self.depth.shape == (1,):
+            return False
+        children = np.stack([self.left, self.right])
+        return bool(
+            self.column.size
+            and self.column.min() >= 0
+            and children.min() >= 0
+            and children.max() < self.column.shape[1]
+        )
