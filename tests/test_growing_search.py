@@ -97,9 +97,9 @@ def test_the_folder_knows_all_pipelines_and_which_were_proposed(tmp_path: Path) 
     candidates = RunFolder(tmp_path).candidates()
     assert candidates == summary.candidates
     assert len(candidates.initial) == 2 and candidates.proposed == 9
-    incumbent = json.loads((tmp_path / "incumbent" / "incumbent.json").read_text())
+    incumbent = json.loads((tmp_path / "incumbent" / "model.json").read_text())
     assert incumbent["config"] == candidates.configs[incumbent["config_id"]]
-    assert incumbent["model"]["name"] == incumbent["config"]["model"]
+    assert incumbent["card"]["name"] == incumbent["config"]["model"]
 
 
 def test_a_proposal_that_was_not_written_down_before_a_crash_is_made_again(tmp_path: Path) -> None:

@@ -146,7 +146,7 @@ def test_the_incumbents_weights_are_kept_and_finished_pipelines_leave_nothing(tm
     assert best is not None
     assert (best.config_id, best.fidelity) == (2, 4)
     assert (tmp_path / "incumbent" / "weights.safetensors").read_text() == "2 4"
-    described = json.loads((tmp_path / "incumbent" / "incumbent.json").read_text())
+    described = json.loads((tmp_path / "incumbent" / "model.json").read_text())
     assert described["config_id"] == 2
     assert described["config"] == {"lr": 0.2}
     assert described["class_names"] == ["a", "b"]

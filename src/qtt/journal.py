@@ -34,8 +34,10 @@ class Journal:
             file.flush()
             os.fsync(file.fileno())
 
-    def read(self) -> list[Entry]:
+    def read(self, repair: bool = True) -> list[Entry]:
         """All entries in order; the file is trimmed to its last whole line.
+
+        repair: false: leave the file as it is, for readers of a search that may be running.
 
         Raises:
             JournalError: a line before the last cannot be read.
@@ -44,7 +46,7 @@ class Journal:
             return []
         data = self.path.read_bytes()
         whole, _, torn = data.rpartition(b"\n")
-        if torn:
+        if torn and repair:
             os.truncate(self.path, len(data) - len(torn))
         lines = whole.split(b"\n") if whole else []
         return [self._parse(line, number) for number, line in enumerate(lines, start=1)]

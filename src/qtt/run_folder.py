@@ -5,11 +5,14 @@ environment.json    versions and machine
 task.json           dataset, split seed, objective settings
 search_space.json   where the pipelines come from
 candidates.json     the pipelines, those that were proposed during the search last, and their models' cards
+search.json         optimizer, objective and budget of the latest call
 journal.jsonl       every result, in order
+finetuning.jsonl    every result of finetuning the best pipelines after the search
 trajectory.csv …    what the trackers write
 search.log          what the search and its training process said
 pipelines/0042/     checkpoint of a live pipeline
 incumbent/          weights of the best pipeline so far, what they are, test figures
+finetuned/0042/     the same of a pipeline that was finetuned after the search
 """
 
 import json
@@ -30,11 +33,15 @@ from qtt.errors import ConfigError
 from qtt.files import read_json, write_json
 from qtt.history import History
 from qtt.journal import Journal
+from qtt.kept_models import INCUMBENT, WEIGHTS, KeptModel
 from qtt.types import Candidates, Result, TaskInfo
 
 logger = logging.getLogger("qtt")
 
 FORMAT = 1
+PASSING: Mapping[str, Any] = {"models": (), "work_dir": None, "weights_dir": None, "best_score": None}
+"""Parts of a task that belong to one place or one moment of the search."""
+
 PACKAGES = ("qtt", "torch", "torchvision", "timm", "lightning", "gpytorch", "configspace", "numpy")
 
 
@@ -44,9 +51,10 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.journal = Journal(path / "journal.jsonl")
+        self.finetuning = Journal(path / "finetuning.jsonl")
         self.log = path / "search.log"
         self.pipelines = path / "pipelines"
-        self.incumbent = path / "incumbent"
+        self.incumbent = path / INCUMBENT
         self._candidates = path / "candidates.json"
         self._lock = FileLock(path / ".lock")
 
@@ -126,23 +134,30 @@ class RunFolder:
         else:
             write_json(path, data)
 
+    def task(self) -> TaskInfo:
+        """The task that was searched, without what belongs to one place or moment.
+
+        Raises:
+            ConfigError: it cannot be read.
+        """
+        path = self.path / "task.json"
+        try:
+            return TaskInfo.from_dict(PASSING | read_json(path))
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise ConfigError(f"{path} cannot be read ({type(error).__name__}: {error}).") from error
+
     def keep_incumbent(self, result: Result, candidates: Candidates, task: TaskInfo) -> None:
         """Take the new incumbent's weights out of its pipeline's folder and write down what they are."""
-        self.incumbent.mkdir(exist_ok=True)
+        self.keep(result, candidates, task, self.incumbent)
+
+    def keep(self, result: Result, candidates: Candidates, task: TaskInfo, folder: Path) -> None:
+        """Take the weights of a result out of its pipeline's folder into another one."""
+        folder.mkdir(parents=True, exist_ok=True)
         weights = task.weights_file(result.config_id, result.fidelity)
         if weights is not None and weights.exists():
-            weights.replace(self.incumbent / "weights.safetensors")
-            (self.incumbent / "test.json").unlink(missing_ok=True)  # figures of the one before
-        card = candidates.card(result.config_id)
-        description = {
-            "config_id": result.config_id,
-            "fidelity": result.fidelity,
-            "score": result.score,
-            "config": dict(candidates.configs[result.config_id]),
-            "model": None if card is None else card.to_dict(),
-            "class_names": list(task.class_names),
-        }
-        write_json(self.incumbent / "incumbent.json", description)
+            weights.replace(folder / WEIGHTS)
+            (folder / "test.json").unlink(missing_ok=True)  # figures of the one before
+        KeptModel.of(folder, result, candidates, task.class_names).write()
 
     def _compare(self, path: Path, old: Any, new: Any) -> None:
         difference = first_difference(old, new)
@@ -219,9 +234,7 @@ def _plain(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _task_dict(task: TaskInfo) -> dict[str, Any]:
-    """The task without what belongs to one place or one moment of the search."""
-    passing = ("models", "work_dir", "weights_dir", "best_score")
-    return {key: value for key, value in task.to_dict().items() if key not in passing}
+    return {key: value for key, value in task.to_dict().items() if key not in PASSING}
 
 
 def _size(folder: Path | None) -> int:

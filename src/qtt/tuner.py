@@ -5,21 +5,25 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pandas as pd
+from rich.console import Console
 
 from qtt.clock import Clock, WallClock
 from qtt.config_manager import ConfigManager
 from qtt.errors import ConfigError, ObjectiveError
 from qtt.evaluation import Evaluator, make_evaluator
+from qtt.evaluation.process import import_path
 from qtt.evaluation.step import timeout
-from qtt.files import write_text
+from qtt.files import write_json, write_text
+from qtt.final_training import FinalTraining, best_pipelines, kept_table
 from qtt.history import History
 from qtt.optimizers.base import Optimizer
 from qtt.run_folder import RunFolder
+from qtt.run_record import RunRecord
 from qtt.statistics import pipeline_table
 from qtt.tracking.base import SearchInfo, Summary, Tracker, TrackerGroup
 from qtt.tracking.console import ConsoleTracker
@@ -28,11 +32,14 @@ from qtt.types import Budget, Objective, Result, Status, TaskInfo, Trial
 
 logger = logging.getLogger("qtt")
 
+KEPT = ("isolation", "disk_quota_gb")
+"""Settings of a search that `QuickTuner.load` takes over."""
+
 
 class QuickTuner:
     """Searches for the best pipeline within a budget (tool paper, section 3).
 
-    optimizer: set up with its candidates.
+    optimizer: set up with its candidates; None where no search is wanted, as after `load`.
     objective: trains a pipeline until an epoch; see `qtt.types.Objective`.
     path: run folder; a search with the same candidates and task in the same folder is resumed. Default: a
         folder under `runs/` named after the task and the candidates.
@@ -44,7 +51,7 @@ class QuickTuner:
 
     def __init__(
         self,
-        optimizer: Optimizer,
+        optimizer: Optimizer | None,
         objective: Objective,
         path: str | Path | None = None,
         *,
@@ -81,6 +88,11 @@ class QuickTuner:
         """
         begin = self._clock.now()
         budget = Budget(time_budget, evaluations)
+        if self.optimizer is None:
+            raise ConfigError(
+                f"{self.path} was loaded without an optimizer. To search on, repeat the command or the "
+                "script that began it, with a larger budget."
+            )
         candidates = self.optimizer.candidates
         task = replace(task_info or TaskInfo(path=Path()), models=candidates.models)
         task = replace(task, max_fidelity=self.optimizer.max_fidelity)
@@ -90,14 +102,54 @@ class QuickTuner:
             folder.claim(candidates, task)
             for name, text in {**self._search_space(), **self._files}.items():
                 write_text(folder.path / name, text)
-            search = _Search(self, folder, task, budget, begin)
+            write_json(folder.path / "search.json", self._settings(task, budget))
+            self.path = folder.path
+            search = _Search(self, self.optimizer, folder, task, budget, begin)
             self.summary = search.run()
         return self.summary
+
+    @classmethod
+    def load(cls, run_dir: str | Path, objective: Objective | None = None, **settings: Any) -> Self:
+        """A finished or interrupted search as its folder tells it, to look at and to finetune from.
+
+        Args:
+            run_dir: the run folder.
+            objective: default: the one that the search had, imported by name.
+            settings: further arguments of `QuickTuner`.
+
+        Raises:
+            ConfigError: the folder is no run folder, or its objective cannot be imported.
+            JournalError: its journal is damaged.
+        """
+        record = RunRecord.load(run_dir)
+        settings = {name: record.settings[name] for name in KEPT if name in record.settings} | settings
+        return cls(None, objective or record.objective(), record.path, **settings)
 
     def _search_space(self) -> dict[str, str]:
         """The space that the candidates come from, where the optimizer knows it."""
         manager = getattr(self.optimizer, "config_manager", None)
         return {"search_space.json": manager.to_json()} if isinstance(manager, ConfigManager) else {}
+
+    def _settings(self, task: TaskInfo, budget: Budget) -> dict[str, Any]:
+        """What `search.json` says."""
+        return {
+            "optimizer": type(self.optimizer).__name__,
+            "objective": import_path(self.objective),
+            "isolation": self._isolation,
+            "disk_quota_gb": None if self._quota is None else self._quota / 1e9,
+            "weights_dir": None if task.weights_dir is None else str(task.weights_dir),
+            "budget": asdict(budget),
+        }
+
+    def record(self) -> RunRecord:
+        """All that the run folder holds.
+
+        Raises:
+            ConfigError: nothing was run yet.
+        """
+        if self.path is None or not (self.path / "task.json").exists():
+            raise ConfigError("There is nothing to look at before a search. Call run() first.")
+        return RunRecord.load(self.path)
 
     def statistics(self) -> pd.DataFrame:
         """Table of the evaluated pipelines, best first; see `qtt.statistics.pipeline_table`.
@@ -105,18 +157,64 @@ class QuickTuner:
         Raises:
             ConfigError: nothing was run yet.
         """
-        if self.summary is None:
-            raise ConfigError("There are no statistics before a search. Call run() first.")
-        return pipeline_table(self.summary.history, self.summary.candidates)
+        record = self.record()
+        return pipeline_table(record.history, record.candidates)
+
+    def finetune(
+        self,
+        k: int = 3,
+        time_budget: float | None = None,
+        *,
+        pipelines: Sequence[int] | None = None,
+        console: Console | None = None,
+    ) -> pd.DataFrame:
+        """Train the best pipelines to the end of their schedules, from their checkpoints, and keep the best.
+
+        Each one's best epoch on the validation images is kept in `finetuned/<config_id>`; interrupted or out
+        of time, the same call goes on. See `qtt.final_training`.
+
+        Args:
+            k: how many, the best first.
+            time_budget: seconds for all of them together; None: no limit.
+            pipelines: config ids to train instead of the best.
+            console: where progress is shown; None: nowhere.
+
+        Returns:
+            All kept networks, the best first; see `qtt.final_training.kept_table`.
+
+        Raises:
+            ConfigError: nothing was run yet, or no pipeline can be trained on.
+        """
+        record = self.record()
+        chosen = list(pipelines) if pipelines is not None else best_pipelines(record, k)
+        record.check_pipelines(chosen)
+        with RunFolder(record.path) as folder:
+            FinalTraining(
+                folder,
+                record.history,
+                record.candidates,
+                record.task_here(),
+                make_evaluator(self.objective, folder.log, self._isolation),
+                self._clock,
+                time_budget,
+                console,
+            ).run(chosen)
+        return kept_table(record)
 
 
 class _Search:
     """One call of `QuickTuner.run`."""
 
     def __init__(
-        self, tuner: QuickTuner, folder: RunFolder, task: TaskInfo, budget: Budget, begin: float
+        self,
+        tuner: QuickTuner,
+        optimizer: Optimizer,
+        folder: RunFolder,
+        task: TaskInfo,
+        budget: Budget,
+        begin: float,
     ) -> None:
-        self._optimizer = tuner.optimizer
+        self._optimizer = optimizer
         self._folder = folder
         self._task = task
         self._budget = budget

@@ -14,14 +14,14 @@ from qtt.errors import ConfigError
 from qtt.files import write_json
 from qtt.finetune.cv.classification import evaluate_incumbent
 from qtt.finetune.cv.classification.decoding import decode
+from qtt.kept_models import KeptModel
 from qtt.types import ModelCard, TaskInfo
 
 
 def _run_folder(path: Path, task: TaskInfo, network: torch.nn.Module, card: ModelCard | None = None) -> Path:
     """What QuickTuner leaves of an incumbent."""
     card = card or make_card("test_resnet")
-    facts = {"model": card.to_dict(), "class_names": list(task.class_names)}
-    write_json(path / "incumbent" / "incumbent.json", facts)
+    KeptModel(path / "incumbent", 0, 3, 0.5, {"model": card.name}, card, task.class_names).write()
     passing = ("models", "work_dir", "weights_dir", "best_score")
     write_json(path / "task.json", {k: v for k, v in task.to_dict().items() if k not in passing})
     save_file(network.state_dict(), path / "incumbent" / "weights.safetensors")
