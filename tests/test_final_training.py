@@ -184,14 +184,13 @@ t.QuickTuner.load({path!r}).finetune(k=2)
 
 def test_killed_in_the_middle_it_goes_on_without_loss(tmp_path: Path) -> None:
     code = KILLED.format(tests=str(Path(__file__).parent), path=str(tmp_path))
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline().strip() == "ready"
-    while len(RunRecord.load(tmp_path).finetuning) < 2:
-        assert process.poll() is None
-        time.sleep(0.05)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().strip() == "ready"
+        while len(RunRecord.load(tmp_path).finetuning) < 2:
+            assert process.poll() is None
+            time.sleep(0.05)
+        os.kill(process.pid, signal.SIGKILL)
     known = RunRecord.load(tmp_path).finetuning
     QuickTuner.load(tmp_path).finetune(k=2)
     record = RunRecord.load(tmp_path)
