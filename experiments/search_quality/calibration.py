@@ -146,7 +146,7 @@ def plot(calibrated: pd.DataFrame, path: Path) -> None:
         axes.grid(color="0.9")
         axes.spines[["top", "right"]].set_visible(False)
     axes.legend(title="epochs known", frameon=False, loc="lower right")
-    figure.supylabel(f"share of best scores inside, mean over {count} held-out datasets", fontsize="medium")
+    figure.supylabel(f"share of best scores inside, {count} datasets", fontsize="medium")
     figure.savefig(path)
 
 

@@ -3,6 +3,7 @@
 python -m qtt.run +experiment=quickstart
 """
 
+import json
 import shlex
 import sys
 from collections.abc import Mapping
@@ -27,7 +28,10 @@ from qtt.cli import (
     run_directory,
 )
 from qtt.config_manager import ConfigManager
+from qtt.constraints import Constraints, feasible
+from qtt.errors import ConfigError
 from qtt.files import write_json
+from qtt.model_hub import ModelHub
 from qtt.tracking.base import Summary
 from qtt.tuner import QuickTuner
 from qtt.types import TaskInfo
@@ -73,13 +77,14 @@ def search(config: DictConfig, directory: Path) -> Summary:
     """Build the parts that `config` names and run the search in `directory`."""
     path = Path(instantiate(config.dataset))
     hub = instantiate(config.model_hub)
-    manager = ConfigManager(instantiate(config.search_space, models=list(hub.names)), hub)
     task, metafeatures = get_method(config.objective.describe)(
         path, val_fraction=config.val_fraction, seed=config.seed
     )
+    task = _with_settings(task, config)
+    hub, needs = constrained(hub, task, config)
+    manager = ConfigManager(instantiate(config.search_space, models=list(hub.names)), hub)
     optimizer = instantiate(config.optimizer)(config_manager=manager, seed=config.seed)
     optimizer.setup(config.num_candidates, metafeatures)
-    task = _with_settings(task, config)
     if config.objective.check is not None:
         get_method(config.objective.check)(optimizer.candidates, task)
     tuner = QuickTuner(
@@ -89,9 +94,30 @@ def search(config: DictConfig, directory: Path) -> Summary:
         trackers=list(instantiate(config.tracker).values()),
         isolation=config.isolation,
         disk_quota_gb=config.disk_quota_gb,
-        files={"config.yaml": OmegaConf.to_yaml(config, resolve=True)},
+        files={"config.yaml": OmegaConf.to_yaml(config, resolve=True), **needs},
     )
     return tuner.run(task, config.budget.seconds, config.budget.evaluations)
+
+
+def constrained(hub: ModelHub, task: TaskInfo, config: DictConfig) -> tuple[ModelHub, dict[str, str]]:
+    """The models that keep the constraints, and what all of them need as a file of the run folder.
+
+    Raises:
+        ConfigError: impossible bounds, an objective that knows no footprints, or no model keeps the bounds.
+    """
+    constraints = Constraints.from_mapping(plain(config.constraints))
+    if not constraints.bounds:
+        return hub, {}
+    if config.objective.footprints is None:
+        raise ConfigError("constraints need an objective with footprints; this one's is null.")
+    measure = get_method(config.objective.footprints)
+    found = measure(hub.cards, task, latency=constraints.max_latency_ms is not None)
+    allowed = feasible(hub, found, constraints)
+    bounds = " and ".join(f"{name}={value:g}" for name, value in constraints.bounds.items())
+    message = f"{len(allowed)} of {len(hub)} models keep {bounds}: {', '.join(allowed.names)}"
+    Console(highlight=False).print(message, soft_wrap=True)
+    needs = {name: footprint.to_dict() for name, footprint in found.items()}
+    return allowed, {"footprints.json": json.dumps(needs, indent=2) + "\n"}
 
 
 def evaluate(config: DictConfig, summary: Summary) -> dict[str, float]:

@@ -20,6 +20,7 @@ from qtt.evaluation.process import import_path
 from qtt.evaluation.step import timeout
 from qtt.files import write_json, write_text
 from qtt.final_training import FinalTraining, best_pipelines, kept_table
+from qtt.fronts import cheapest
 from qtt.history import History
 from qtt.optimizers.base import Optimizer
 from qtt.run_folder import RunFolder
@@ -166,6 +167,8 @@ class QuickTuner:
         time_budget: float | None = None,
         *,
         pipelines: Sequence[int] | None = None,
+        prefer: str | None = None,
+        within: float = 0.01,
         console: Console | None = None,
     ) -> pd.DataFrame:
         """Train the best pipelines to the end of their schedules, from their checkpoints, and keep the best.
@@ -176,7 +179,10 @@ class QuickTuner:
         Args:
             k: how many, the best first.
             time_budget: seconds for all of them together; None: no limit.
-            pipelines: config ids to train instead of the best.
+            pipelines: config ids to train instead of the best, for instance some of `qtt.fronts.front`.
+            prefer: take the cheapest pipelines of the front instead of the best, by `params`, `latency_ms` or
+                `seconds`.
+            within: how much lower in score these may be.
             console: where progress is shown; None: nowhere.
 
         Returns:
@@ -186,8 +192,11 @@ class QuickTuner:
             ConfigError: nothing was run yet, or no pipeline can be trained on.
         """
         record = self.record()
-        chosen = list(pipelines) if pipelines is not None else best_pipelines(record, k)
-        record.check_pipelines(chosen)
+        if pipelines is not None:
+            chosen = list(pipelines)
+            record.check_pipelines(chosen)
+        else:
+            chosen = best_pipelines(record, k) if prefer is None else cheapest(record, prefer, within, k)
         with RunFolder(record.path) as folder:
             FinalTraining(
                 folder,

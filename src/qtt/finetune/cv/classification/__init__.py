@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from qtt.finetune.cv.classification.evaluate import evaluate_incumbent
+    from qtt.finetune.cv.classification.footprint import footprints
     from qtt.finetune.cv.classification.metafeatures import extract_task_info_metafeat
     from qtt.finetune.cv.classification.script import check_candidates, finetune_script
     from qtt.finetune.cv.classification.settings import FinetuneSettings
@@ -18,11 +19,13 @@ __all__ = [
     "evaluate_incumbent",
     "extract_task_info_metafeat",
     "finetune_script",
+    "footprints",
 ]
 
 _HOMES = {
     "FinetuneSettings": "settings",
     "evaluate_incumbent": "evaluate",
+    "footprints": "footprint",
     "extract_task_info_metafeat": "metafeatures",
     "check_candidates": "script",
     "finetune_script": "script",
