@@ -74,7 +74,7 @@ def test_special_libraries_stay_in_their_corner(name: str) -> None:
     if part not in ENTRY_POINTS:
         assert not tops & {"hydra", "omegaconf"}, "only entry points know Hydra"
     if part != "tracking":
-        assert "wandb" not in tops, "only tracking knows wandb"
+        assert not tops & {"wandb", "tensorboard"}, "only tracking knows dashboards"
     if part != "benchmarking":
         assert "matplotlib" not in tops, "only the benchmark draws"
     if part != "finetune":
@@ -114,7 +114,16 @@ LIGHT = [
 def test_light_modules_load_no_torch(module: str) -> None:
     code = f"import sys, json, {module}; print(json.dumps(sorted(sys.modules)))"
     loaded = json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
-    assert not {"torch", "lightning", "timm", "gpytorch", "hydra", "wandb", "matplotlib"} & set(loaded)
+    assert not {
+        "torch",
+        "lightning",
+        "timm",
+        "gpytorch",
+        "hydra",
+        "wandb",
+        "tensorboard",
+        "matplotlib",
+    } & set(loaded)
 
 
 def test_public_names_resolve() -> None:

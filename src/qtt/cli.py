@@ -28,6 +28,7 @@ UNNAMED = (
     "run_dir",
     "runs_dir",
     "tracker",
+    "quiet=",
     "disk_quota_gb",
     "isolation",
     "weights_dir",

@@ -3,10 +3,12 @@
 python -m qtt.run +experiment=quickstart
 """
 
+import io
 import json
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,11 +38,24 @@ from qtt.tracking.base import Summary
 from qtt.tuner import QuickTuner
 from qtt.types import TaskInfo
 
+QUIET = ("--quiet", "-q")
+"""Flags that stand for `quiet=true`."""
+
 
 def main() -> None:
     """Entry point of `python -m qtt.run` and of the console script `qtt`."""
+    sys.argv[1:] = with_quiet(sys.argv[1:])
     check_overrides("run", sys.argv[1:])
-    _app()
+    try:
+        _app()
+    except KeyboardInterrupt:
+        print("Interrupted before the search began. Repeat the command to begin it.", file=sys.stderr)  # noqa: T201
+        sys.exit(INTERRUPTED)
+
+
+def with_quiet(arguments: Sequence[str]) -> list[str]:
+    """The command line as Hydra understands it: `--quiet` becomes `quiet=true`."""
+    return ["quiet=true" if argument in QUIET else argument for argument in arguments]
 
 
 @hydra.main(config_path=config_directory(), config_name="run", version_base="1.3")
@@ -49,7 +64,7 @@ def _app(config: DictConfig) -> None:
     directory = run_directory(config, settings.overrides.task, settings.runtime.choices)
     with errors_for_people():
         summary = search(config, directory)
-        test = {} if summary.interrupted else evaluate(config, summary)
+        test = {} if summary.interrupted else _evaluate_unless_interrupted(config, summary)
     show(summary, test, config)
     if summary.interrupted:
         sys.exit(INTERRUPTED)
@@ -81,9 +96,10 @@ def search(config: DictConfig, directory: Path) -> Summary:
         path, val_fraction=config.val_fraction, seed=config.seed
     )
     task = _with_settings(task, config)
-    hub, needs = constrained(hub, task, config)
-    manager = ConfigManager(instantiate(config.search_space, models=list(hub.names)), hub)
-    optimizer = instantiate(config.optimizer)(config_manager=manager, seed=config.seed)
+    with redirect_stdout(io.StringIO()) if config.quiet else nullcontext():  # it says what weights it has
+        hub, needs = constrained(hub, task, config)
+        manager = ConfigManager(instantiate(config.search_space, models=list(hub.names)), hub)
+        optimizer = instantiate(config.optimizer)(config_manager=manager, seed=config.seed)
     optimizer.setup(config.num_candidates, metafeatures)
     if config.objective.check is not None:
         get_method(config.objective.check)(optimizer.candidates, task)
@@ -127,6 +143,14 @@ def evaluate(config: DictConfig, summary: Summary) -> dict[str, float]:
     figures: dict[str, float] = get_method(config.objective.evaluate)(summary.run_dir)
     write_json(summary.run_dir / "incumbent" / "test.json", figures)
     return figures
+
+
+def _evaluate_unless_interrupted(config: DictConfig, summary: Summary) -> dict[str, float]:
+    """The search is over and kept: Ctrl-C now means that no one waits for test figures."""
+    try:
+        return evaluate(config, summary)
+    except KeyboardInterrupt:
+        return {}
 
 
 def _with_settings(task: TaskInfo, config: DictConfig) -> TaskInfo:

@@ -8,7 +8,7 @@ candidates.json     the pipelines, those that were proposed during the search la
 search.json         optimizer, objective and budget of the latest call
 journal.jsonl       every result, in order
 finetuning.jsonl    every result of finetuning the best pipelines after the search
-trajectory.csv …    what the trackers write
+trajectory.csv …    what the trackers write: also tensorboard/, wandb/ and wandb.json
 search.log          what the search and its training process said
 pipelines/0042/     checkpoint of a live pipeline
 incumbent/          weights of the best pipeline so far, what they are, test figures

@@ -287,6 +287,7 @@ class _Search:
                 candidates=self._optimizer.candidates,
                 budget=self._budget,
                 entries=self._entries,
+                outlook=getattr(self._optimizer, "outlook", None),
             )
         )
 

@@ -6,6 +6,7 @@ from scipy.special import expit, logit
 
 from qtt.errors import ConfigError, PredictionError
 from qtt.optimizers import EpochwiseRandomOptimizer, RandomOptimizer
+from qtt.optimizers.base import Expectation, Outlook
 from qtt.optimizers.quick import FIRST_PROPOSAL, QuickTune
 from qtt.predictors.cost import PhysicalCost
 from qtt.predictors.performance import DeepKernelGP
@@ -372,3 +373,52 @@ def test_without_proposals_or_with_candidates_of_ones_own_there_are_no_new_ones(
 def test_settings_that_cannot_be_are_refused(settings, message):
     with pytest.raises(ConfigError, match=message):
         quick(**settings)
+
+
+def test_the_outlook_is_what_the_last_ask_was_based_on():
+    optimizer = faked([0.2, 0.9, 0.5], [0.1, 0.1, 0.1], [1.0, 40.0, 3.0], acquisition="multi_fidelity")
+    assert optimizer.outlook() is None
+    first = optimizer.ask()
+    assert optimizer.outlook() == Outlook(1.0), "nothing was seen yet"
+    assert first.config_id == 0
+    optimizer.tell(Result(0, 1, 0.3, 1.0))
+    second = optimizer.ask()
+    seconds = [1.0, 40.0, 3.0][second.config_id]
+    assert optimizer.outlook() == Outlook(seconds, Expectation(1, 1, 0.9))
+
+
+def test_the_outlook_counts_all_epochs_of_a_step_and_the_horizon_that_reaches_furthest():
+    optimizer = faked([0.4, 0.8], [0.1, 0.1], [2.0, 5.0], epochs_per_step=3, horizons=(1, 20))
+    optimizer.tell(Result(0, 1, 0.3, 2.0))
+    trial = optimizer.ask()
+    outlook = optimizer.outlook()
+    done = optimizer.history.fidelity(trial.config_id)
+    assert outlook.step_seconds == [2.0, 5.0][trial.config_id] * (3 - done)
+    assert (outlook.best.config_id, outlook.best.score) == (1, 0.8)
+
+
+def test_the_outlook_of_logits_is_a_score():
+    class Logits(FakePerformance):
+        def predict(self, config_ids, fidelities):
+            predicted = super().predict(config_ids, fidelities)
+            return Prediction(logit(predicted.mean), predicted.std, link="logit")
+
+    optimizer = QuickTune(SPACE, performance=Logits([0.6, 0.95], [0.1, 0.1]), cost=FakeCost([1.0, 1.0]))
+    optimizer.setup(SPACE.sample(2, 1), METAFEATURES)
+    optimizer.tell(Result(0, 1, 0.3, 1.0))
+    optimizer.ask()
+    assert optimizer.outlook().best.score == pytest.approx(0.95)
+
+
+def test_looking_out_changes_no_decision():
+    def decisions(look):
+        optimizer, asked = searching(), []
+        for _ in range(12):
+            trial = optimizer.ask()
+            asked.append((trial.config_id, trial.fidelity))
+            if look:
+                optimizer.outlook()
+            optimizer.tell(Result(trial.config_id, trial.fidelity, 0.01 * trial.config_id, 1.0))
+        return asked
+
+    assert decisions(look=True) == decisions(look=False)

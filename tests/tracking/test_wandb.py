@@ -1,5 +1,9 @@
 import json
-import struct
+import os
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,10 +13,10 @@ import pytest
 
 from qtt.errors import ConfigError
 from qtt.history import History
-from qtt.journal import Entry
-from qtt.tracking import SearchInfo, Summary
+from qtt.tracking import TrackerGroup
+from qtt.tracking import wandb as module
 from qtt.tracking.wandb import WandbTracker
-from qtt.types import Budget, Candidates, Result, TaskInfo
+from trackers import ENTRIES, RESULTS, play, search, summary, tell
 
 pytestmark = [
     pytest.mark.skipif(find_spec("wandb") is None, reason="the extra wandb is not installed"),
@@ -20,68 +24,193 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning"),
 ]
 
-CANDIDATES = Candidates(({"model": "vit", "lr": 0.1}, {"model": "resnet", "lr": 0.01, "clip_grad": None}))
-RESULTS = [Result(0, 1, 0.5, 1.0), Result(1, 1, 0.75, 2.0), Result(0, 2, 0.6, 1.0)]
+
+@pytest.fixture(autouse=True)
+def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """W&B's caches stay in the test's folder, and its service ends with the test."""
+    for name in ("DATA", "CACHE", "CONFIG"):
+        monkeypatch.setenv(f"WANDB_{name}_DIR", str(tmp_path / "home"))
+    yield
+    import wandb
+
+    wandb.teardown()
 
 
-def _search(path: Path, entries: tuple[Entry, ...] = ()) -> SearchInfo:
-    return SearchInfo(path, "RandomOptimizer", TaskInfo(path=path), CANDIDATES, Budget(60.0), entries)
+def _records(path: Path) -> list[dict[str, Any]]:
+    """Records of all offline runs below `path` as W&B's own tool reads them, the oldest run first.
 
+    `run.finish()` returns a moment before W&B's service has written its file; `teardown` waits for that.
+    """
+    import wandb
 
-def _play(path: Path, results: list[Result], entries: tuple[Entry, ...] = ()) -> None:
-    tracker = WandbTracker(mode="offline")
-    tracker.start(_search(path, entries))
-    history = History(entry.result for entry in entries)
-    for result in results:
-        history.add(result)
-        tracker.told(result, history, 1.0)
-    tracker.finish(Summary(path, CANDIDATES, history, 3.0, "Spent."))
+    wandb.teardown()
+    records = []
+    for folder in sorted(path.glob("wandb/offline-run-*"), key=lambda folder: folder.stat().st_ctime):
+        command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(folder)]
+        lines = subprocess.run(command, capture_output=True, check=True, text=True).stdout.splitlines()
+        records += [json.loads(line) for line in lines]
+    return records
 
 
 def _history(path: Path) -> list[dict[str, Any]]:
-    """Logged rows of all offline runs below `path`, read back from W&B's own files."""
-    from wandb.proto.wandb_internal_pb2 import Record
-
-    rows = []
-    for file in sorted(path.glob("wandb/offline-run-*/run-*.wandb")):
-        for data in _log_records(file.read_bytes()):
-            record = Record()
-            record.ParseFromString(data)
-            if record.HasField("history"):
-                items = record.history.item
-                rows.append({i.key or "/".join(i.nested_key): json.loads(i.value_json) for i in items})
-    return rows
+    return [r["history"]["item"] for r in _records(path) if r["type"] == "history"]
 
 
-def _log_records(data: bytes) -> Iterator[bytes]:
-    """Records of a file in LevelDB's log format (blocks of 32 KiB; W&B puts 7 bytes ahead of the first)."""
-    block, header = 32768, 7
-    position, parts = header, b""
-    while position + header <= len(data):
-        if block - position % block < header:
-            position += block - position % block
-            continue
-        length, kind = struct.unpack("<HB", data[position + 4 : position + header])
-        parts += data[position + header : position + header + length]
-        position += header + length
-        if kind in (1, 4):  # whole, or the last part of several
-            yield parts
-            parts = b""
+def _series(rows: list[dict[str, Any]], name: str, over: str) -> list[tuple[float, float]]:
+    return [(row[over], row[name]) for row in rows if name in row]
 
 
-def test_the_offline_run_holds_every_result(tmp_path: Path) -> None:
-    _play(tmp_path, RESULTS)
-    rows = [row for row in _history(tmp_path) if "incumbent" in row]
-    assert [row["incumbent"] for row in rows] == [0.5, 0.75, 0.75]
-    assert [row["config_id"] for row in rows] == [0, 1, 0]
+def _keep_incumbent(path: Path) -> None:
+    (path / "incumbent").mkdir()
+    (path / "incumbent" / "weights.safetensors").write_bytes(b"weights")
+    (path / "incumbent" / "model.json").write_text("{}")
+
+
+def test_the_offline_run_holds_every_series(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    play(WandbTracker(mode="offline"), tmp_path)
+    rows = _history(tmp_path)
+    incumbent = [0.5, 0.75, 0.75, 0.75, 0.8]
+    by_seconds = list(zip([10, 20, 30, 40, 50], incumbent, strict=True))
+    by_epochs = list(zip([1, 2, 2, 3, 4], incumbent, strict=True))
+    assert _series(rows, "incumbent", "elapsed") == by_seconds
+    assert _series(rows, "incumbent_by_epochs", "epochs") == by_epochs
+    assert _series(rows, "curves/0000 vit", "epoch") == [(1, 0.5)]
+    assert _series(rows, "curves/0001 resnet", "epoch") == [(1, 0.75), (2, 0.7)]
+    assert _series(rows, "failures", "_step") == [(1, 0), (2, 0), (3, 1), (4, 1), (5, 1)]
+    folder = next(tmp_path.glob("wandb/offline-run-*"))
+    printed = capsys.readouterr().out
+    assert printed == f"Weights & Biases: offline; upload it with: wandb sync {folder}\n"
+
+
+def test_tables_summary_config_and_incumbent_are_there(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("budget: {seconds: 60}\n")
+    _keep_incumbent(tmp_path)
+    play(WandbTracker(mode="offline", quiet=True), tmp_path, interrupted=True)
+    records = _records(tmp_path)
+    config = next(record["run"]["config"]["update"] for record in records if record["type"] == "run")
+    assert config["config"] == {"budget": {"seconds": 60}}
+    assert config["candidates"] == 3
+    artifacts = {r["artifact"]["type"]: r["artifact"] for r in records if r["type"] == "artifact"}
+    contents = artifacts["model"]["manifest"]["contents"]
+    assert [content["path"] for content in contents] == ["model.json", "weights.safetensors"]
+    assert all(Path(content["local_path"]).is_relative_to(tmp_path) for content in contents)
+    tables = {
+        path.name.split("_")[0]: json.loads(path.read_text()) for path in tmp_path.rglob("*.table.json")
+    }
+    assert [row[0] for row in tables["pipelines"]["data"]] == [2, 1, 0]
+    assert tables["curves"]["columns"] == ["pipeline", "model", "epoch", "score", "seconds"]
+    assert tables["curves"]["data"] == [
+        ["0000 vit", "vit", 1, 0.5, 1.0],
+        ["0001 resnet", "resnet", 1, 0.75, 2.0],
+        ["0001 resnet", "resnet", 2, 0.7, 2.5],
+        ["0002 resnet", "resnet", 1, 0.8, 1.5],
+    ]
+    figures: dict[str, Any] = {}
+    for record in records:
+        figures |= record["summary"]["update"] if record["type"] == "summary" else {}
+    assert (figures["incumbent"], figures["incumbent_id"], figures["failures"]) == (0.8, 2, 1)
+    assert figures["interrupted"] is True
 
 
 def test_a_resumed_search_goes_on_in_its_run(tmp_path: Path) -> None:
-    _play(tmp_path, RESULTS[:2])
-    identity = json.loads((tmp_path / "wandb.json").read_text())
-    _play(tmp_path, RESULTS[2:], tuple(Entry(result, 1.0) for result in RESULTS[:2]))
-    assert json.loads((tmp_path / "wandb.json").read_text()) == identity
-    assert [row["_step"] for row in _history(tmp_path) if "incumbent" in row] == [1, 2, 3]
+    play(WandbTracker(mode="offline", quiet=True), tmp_path, until=2)
+    identity = json.loads((tmp_path / "wandb.json").read_text())["id"]
+    play(WandbTracker(mode="offline", quiet=True), tmp_path, known=2)
+    play(WandbTracker(mode="offline", quiet=True), tmp_path, known=5)
+    assert json.loads((tmp_path / "wandb.json").read_text())["id"] == identity
+    records = _records(tmp_path)
+    steps = [record["history"]["step"]["num"] for record in records if record["type"] == "history"]
+    assert steps == [1, 2, 3, 4, 5]
+    assert {record["run"]["run_id"] for record in records if record["type"] == "run"} == {identity}
+
+
+KILLED = """
+import os, sys, time
+from pathlib import Path
+from qtt.history import History
+from qtt.tracking.wandb import WandbTracker
+from trackers import ENTRIES, search, tell
+path = Path(sys.argv[1])
+tracker = WandbTracker(mode="offline")
+tracker.start(search(path, 1))
+tell(tracker, ENTRIES[1:4], History())
+while getattr(tracker._run, "_steps", 0) < 4:
+    time.sleep(0.01)
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_what_a_killed_search_lost_is_logged_when_it_is_resumed(tmp_path: Path) -> None:
+    play(WandbTracker(mode="offline", quiet=True), tmp_path, until=1)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    environment.pop("WANDB_SERVICE", None)  # its own service, which dies with it
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], env=environment)
+    assert killed.returncode == -9
+    assert len(list(tmp_path.glob("wandb/offline-run-*"))) == 2
+    play(WandbTracker(mode="offline", quiet=True), tmp_path, known=4)
+    assert [row["_step"] for row in _history(tmp_path)] == [1, 2, 3, 4, 5]
+
+
+def test_wandb_sync_takes_the_folder(tmp_path: Path) -> None:
+    play(WandbTracker(mode="offline", quiet=True), tmp_path)
+    _records(tmp_path)
+    (folder,) = tmp_path.glob("wandb/offline-run-*")
+    command = [sys.executable, "-m", "wandb", "sync", "--dry-run", str(folder)]
+    told = subprocess.run(command, capture_output=True, check=True, text=True, cwd=tmp_path)
+    assert "Would sync 1 run" in told.stdout + told.stderr
+
+
+def test_where_the_server_does_not_answer_the_run_is_kept_offline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "INIT_SECONDS", 3.0)
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()  # connections are accepted and never answered
+        monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{server.getsockname()[1]}")
+        monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+        monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
+        tracker = WandbTracker(mode="online", quiet=True)
+        begin = time.monotonic()
+        tracker.start(search(tmp_path))
+        history = History()
+        tell(tracker, ENTRIES, history)
+        assert time.monotonic() - begin < 1.0, "the search does not wait"
+        tracker.finish(summary(tmp_path, history))
+    assert "Weights & Biases cannot be reached" in caplog.text
+    monkeypatch.delenv("WANDB_BASE_URL")
+    assert len(_history(tmp_path)) == len(RESULTS)
+
+
+def test_without_a_login_the_run_is_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WANDB_MODE")
+    monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
+    play(WandbTracker(quiet=True), tmp_path)
+    assert len(_history(tmp_path)) == len(RESULTS)
+
+
+def test_a_run_of_the_callers_goes_on(tmp_path: Path) -> None:
+    import wandb
+
+    theirs = wandb.init(mode="offline", dir=tmp_path / "theirs", settings=wandb.Settings(silent=True))
+    play(WandbTracker(mode="offline", quiet=True), tmp_path)
+    assert wandb.run is theirs
+    theirs.log({"mine": 1})
+    theirs.finish()
+    assert len(_history(tmp_path)) == len(RESULTS)
+
+
+def test_a_service_that_dies_does_not_stop_the_search(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracker = WandbTracker(mode="offline", quiet=True)
+
+    def die(*arguments: object, **named: object) -> None:
+        raise BrokenPipeError("the service is gone")
+
+    monkeypatch.setattr(tracker._run, "told", die)
+    play(TrackerGroup([tracker]), tmp_path)
+    assert "WandbTracker failed and is switched off: the service is gone" in caplog.text
 
 
 def test_without_the_package_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

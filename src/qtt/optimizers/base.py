@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 from qtt.errors import ConfigError, ObjectiveError
@@ -20,6 +20,26 @@ class CandidateSource(Protocol):
     def sample(self, n: int, seed: int) -> Candidates:
         """`n` valid pipelines; the same ones for the same seed."""
         ...
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """The best score that is expected of any pipeline: which one reaches it, and until which epoch."""
+
+    config_id: int
+    fidelity: int
+    score: float
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What an optimizer expects, as of the step it asked last.
+
+    step_seconds: how long that step takes. best: None before there is something to go by.
+    """
+
+    step_seconds: float
+    best: Expectation | None = None
 
 
 @runtime_checkable

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from qtt.acquisition import (
     expected_epochs,
@@ -13,7 +14,7 @@ from qtt.acquisition import (
     multi_fidelity_best,
 )
 from qtt.errors import ConfigError, unknown
-from qtt.optimizers.base import CandidateOptimizer, CandidateSource
+from qtt.optimizers.base import CandidateOptimizer, CandidateSource, Expectation, Outlook
 from qtt.predictors.base import (
     CostPredictor,
     FailurePredictor,
@@ -21,7 +22,7 @@ from qtt.predictors.base import (
     Predictor,
     SearchTask,
 )
-from qtt.types import Candidates, Config, MetaFeatures
+from qtt.types import Candidates, Config, MetaFeatures, Prediction
 
 Array = NDArray[np.float64]
 
@@ -101,11 +102,28 @@ class QuickTune(CandidateOptimizer):
         self.gray_box = gray_box
         self.proposals = proposals
         self._conditioned_on = 0
+        self._asked: tuple[int, int] | None = None
+        self._predicted: tuple[NDArray[np.int64], NDArray[np.int64], Prediction] | None = None
 
     def setup(self, n: int | Candidates, metafeatures: MetaFeatures | None = None) -> None:
         """Start a new search; see `CandidateOptimizer.setup`."""
         super().setup(n, metafeatures)
+        self._asked = self._predicted = None
         self._candidates_grew()
+
+    def outlook(self) -> Outlook | None:
+        """What the last ask was based on: no score is predicted anew. None before the first ask."""
+        if self._asked is None:
+            return None
+        config_id, epochs = self._asked
+        seconds = float(self.cost.predict([config_id])[0]) * epochs
+        if self._predicted is None or not self.history.observed:
+            return Outlook(seconds)
+        ids, ends, predicted = self._predicted
+        best = int(np.argmax(predicted.mean))
+        mean = predicted.mean[best]
+        score = expit(mean) if predicted.link == "logit" else mean
+        return Outlook(seconds, Expectation(int(ids[best]), int(ends[best]), float(score)))
 
     def _candidates_grew(self) -> None:
         """Encode all candidates, those proposed meanwhile included."""
@@ -139,6 +157,12 @@ class QuickTune(CandidateOptimizer):
         return list(self.cost.predict(live) * (ends - self._done(live)))
 
     def _choose(self, live: list[int]) -> int:
+        self._predicted = None
+        chosen = self._best_of(live)
+        self._asked = chosen, self.next_fidelity(chosen) - self.history.fidelity(chosen)
+        return chosen
+
+    def _best_of(self, live: list[int]) -> int:
         self._condition()
         if not self.gray_box:
             begun = [i for i in live if self.history.fidelity(i)]
@@ -170,6 +194,7 @@ class QuickTune(CandidateOptimizer):
         if not self.history.observed:
             return -np.log(cost)
         predicted = self.performance.predict(live, list(ends))
+        self._predicted = np.array(live), ends, predicted
         best = multi_fidelity_best(self.history, ends)
         gain = log_expected_improvement(predicted.mean, predicted.std, best, self.exploration)
         return log_improvement_per_second(gain, cost)
@@ -185,6 +210,7 @@ class QuickTune(CandidateOptimizer):
         incumbent = self.history.incumbent
         least = self._chance() if incumbent is None else max(incumbent.score, self._chance())
         predicted = self.performance.predict(list(ids), list(ends.ravel()))
+        self._predicted = ids, ends.ravel(), predicted
         gain, probability = improvement(predicted, least + self.exploration)
         if self.failure is not None:
             survival = np.repeat(1.0 - self.failure.predict(live), len(self.horizons))

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from qtt.history import History
 from qtt.journal import Entry
+from qtt.optimizers.base import Outlook
 from qtt.types import Budget, Candidates, Result, TaskInfo, Trial
 
 logger = logging.getLogger("qtt")
@@ -15,7 +16,11 @@ logger = logging.getLogger("qtt")
 
 @dataclass(frozen=True)
 class SearchInfo:
-    """A search as it starts or resumes; entries: what earlier runs journaled."""
+    """A search as it starts or resumes.
+
+    entries: what earlier runs journaled. outlook: gives what the optimizer expects, as of the step it asked
+    last; None: it expects nothing. To be called from `Tracker.asked` alone.
+    """
 
     run_dir: Path
     optimizer: str
@@ -23,6 +28,7 @@ class SearchInfo:
     candidates: Candidates
     budget: Budget
     entries: tuple[Entry, ...] = ()
+    outlook: Callable[[], Outlook | None] | None = None
 
     @property
     def elapsed(self) -> float:
@@ -68,7 +74,10 @@ class Tracker(Protocol):
 
 
 class TrackerGroup:
-    """Several trackers as one. A tracker that fails is reported once and left out from then on."""
+    """Several trackers as one.
+
+    A tracker that fails is reported once, its traceback goes to the log, and it is left out from then on.
+    """
 
     def __init__(self, trackers: Sequence[Tracker]) -> None:
         self._trackers = list(trackers)
@@ -96,4 +105,5 @@ class TrackerGroup:
             except Exception as error:
                 self._trackers.remove(tracker)
                 name = type(tracker).__name__
-                logger.warning("%s failed and is switched off: %s", name, error, exc_info=error)
+                logger.warning("%s failed and is switched off: %s", name, error or type(error).__name__)
+                logger.info("%s:", name, exc_info=error)

@@ -1,20 +1,22 @@
-"""The search on the console: one live line in a terminal, plain lines elsewhere, a table at the end."""
+"""The search on the console: a live view in a terminal, plain lines elsewhere, a table at the end."""
 
 import sys
+import threading
 from typing import Any
 
 import pandas as pd
-from rich.console import Console, Group, RenderableType
+from rich.console import Console
 from rich.live import Live
-from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from qtt.clock import WallClock
+from qtt.clock import Clock, WallClock
 from qtt.history import History
 from qtt.statistics import HEADLINE, pipeline_table
 from qtt.tracking.base import SearchInfo, Summary
-from qtt.types import Candidates, Config, Result, Status, Trial
+from qtt.tracking.live_view import counted, event_line, heartbeat, live_view
+from qtt.tracking.progress import SearchProgress
+from qtt.types import Candidates, Result, Status, Trial
 
 BEST_SHOWN = 10
 PLAIN_WIDTH = 140
@@ -23,95 +25,128 @@ PLAIN_WIDTH = 140
 FIXED_WIDTH, COLUMN_WIDTH = 75, 14
 """Width that the table needs at least, and for each hyperparameter."""
 
+REFRESHES = 4
+"""Of the live view, a second."""
+
+SILENCE, SILENT_SHARE = 60.0, 0.05
+"""Seconds, and share of the budget, after which plain lines show a sign of life."""
+
 
 class ConsoleTracker:
     """Shows what the search is doing.
 
+    In a terminal, a view of what is going on, and above it a line for every new incumbent and failure.
+    Elsewhere these lines alone, and one now and then that says how far the search is.
+
     quiet: print nothing but the final table.
     """
 
-    def __init__(self, console: Console | None = None, quiet: bool = False) -> None:
+    def __init__(
+        self, console: Console | None = None, quiet: bool = False, clock: Clock | None = None
+    ) -> None:
         self.console = console or Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
         self._quiet = quiet
+        self._clock = clock or WallClock()
         self._live: Live | None = None
+        self._heart: _Heart | None = None
 
     def start(self, search: SearchInfo) -> None:
-        """Say what is searched and where results go; show the live line in a terminal."""
-        self._search = search
-        self._models = {i: _model(config) for i, config in enumerate(search.candidates.configs)}
-        self._history = History(entry.result for entry in search.entries)
-        self._trial: Trial | None = None
-        self._clock = WallClock()
-        self._begin = self._clock.now() - search.elapsed
+        """Say what is searched and where results go; show the live view in a terminal."""
+        self._progress = SearchProgress(search, self._clock)
         if self._quiet:
             return
         models = len({config.get("model") for config in search.candidates.configs})
         self._say(
-            f"Searching {len(search.candidates)} pipelines of {models} models "
+            f"Searching {counted(len(search.candidates), 'pipeline')} of {counted(models, 'model')} "
             f"with [bold]{search.optimizer}[/]: {_budget(search)}."
         )
         if search.entries:
-            self._say(f"Resuming after {len(search.entries)} results and {search.elapsed:.0f} s.")
+            self._say(f"Resuming after {counted(len(search.entries), 'result')} and {search.elapsed:.0f} s.")
         self._say(Text(f"Results go to {search.run_dir}"))
-        if self.console.is_terminal:
+        if self.console.is_terminal and not self.console.is_dumb_terminal:
             self._live = Live(
-                get_renderable=self._render, console=self.console, refresh_per_second=4, transient=True
+                get_renderable=lambda: live_view(self._progress, self.console.height),
+                console=self.console,
+                refresh_per_second=REFRESHES,
+                transient=True,
             )
             self._live.start()
+        else:
+            self._heart = _Heart(self, max(SILENCE, SILENT_SHARE * (search.budget.seconds or 0.0)))
+            self._heart.start()
 
     def asked(self, trial: Trial, elapsed: float) -> None:
-        """Remember the current step for the live line; its pipeline may be one proposed after the start."""
-        self._trial = trial
-        self._models[trial.config_id] = _model(trial.config)
+        """Remember the current step."""
+        self._progress.asked(trial, elapsed)
 
     def told(self, result: Result, history: History, elapsed: float) -> None:
         """Print new incumbents and failures."""
-        self._history = history
-        if self._quiet:
-            return
-        name = f"#{result.config_id} {self._models[result.config_id]}"
-        if result.status is Status.FAILED:
-            reason = Text(str(result.info.get("reason", "no reason given")))
-            self._say(Text.assemble(f"{elapsed:6.0f} s  ", ("failed", "red"), f"  {name}: ", reason))
-        elif result is history.incumbent:
-            score = (f"{result.score:.4f}", "bold green")
-            self._say(Text.assemble(f"{elapsed:6.0f} s  ", score, f"  {name}, epoch {result.fidelity}"))
+        event = self._progress.told(result, history, elapsed)
+        if not self._quiet and (event.incumbent or result.status is Status.FAILED):
+            self._say(event_line(event, self._progress.name(result.config_id)))
 
     def finish(self, summary: Summary) -> None:
         """Print why the search ended and the best pipelines."""
         if self._live is not None:
             self._live.stop()
             self._live = None
-        spent = f"{summary.history.evaluations} epochs, {summary.elapsed:.0f} s"
-        self._say(Text(f"{summary.reason} ({spent})"))
+        if self._heart is not None:
+            self._heart.stop()
+            self._heart = None
+        if not self._quiet or summary.interrupted or summary.incumbent is None:
+            spent = f"{counted(summary.history.evaluations, 'epoch')}, {summary.elapsed:.0f} s"
+            self._say(Text(f"{summary.reason} ({spent})"))
         if summary.incumbent is not None:
             self.console.print(best_table(summary.history, summary.candidates, self.console.width))
 
+    def show_life(self) -> None:
+        """Print how far the search is."""
+        self._print(heartbeat(self._progress))
+
     def _say(self, message: str | Text) -> None:
+        if self._heart is not None:
+            self._heart.beat()
+        self._print(message)
+
+    def _print(self, message: str | Text) -> None:
         self.console.print(message, soft_wrap=True)
 
-    def _render(self) -> RenderableType:
-        elapsed = self._clock.now() - self._begin
-        seconds, evaluations = self._search.budget.seconds, self._search.budget.evaluations
-        shares = [elapsed / seconds] if seconds else []
-        shares += [self._history.evaluations / evaluations] if evaluations else []
-        best = self._history.incumbent
-        parts = [f"{elapsed:.0f} s" + (f" of {seconds:.0f} s" if seconds else "")]
-        parts.append(f"{self._history.evaluations} epochs of {len(self._history.observed)} pipelines")
-        if best is not None:
-            parts.append(f"best {best.score:.4f}")
-        if self._trial is not None:
-            model = self._models[self._trial.config_id]
-            parts.append(f"now #{self._trial.config_id} {model}, epoch {self._trial.fidelity}")
-        bar = ProgressBar(total=1.0, completed=min(1.0, max(shares)), width=40)
-        return Group(bar, Text(" · ".join(parts), no_wrap=True, overflow="ellipsis"))
+
+class _Heart:
+    """Calls for a sign of life after so many seconds without a line."""
+
+    def __init__(self, console: ConsoleTracker, seconds: float) -> None:
+        self._console = console
+        self._seconds = seconds
+        self._wake = threading.Event()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def beat(self) -> None:
+        """A line was printed: wait anew."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        self._stopped = True
+        self._wake.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopped:
+            if not self._wake.wait(self._seconds):
+                self._console.show_life()
+            self._wake.clear()
 
 
 def best_table(history: History, candidates: Candidates, width: int) -> Table:
     """The best pipelines, with as many hyperparameters as `width` columns of text leave room for."""
     frame = pipeline_table(history, candidates).head(BEST_SHOWN)
     shown = [name for name in HEADLINE if name in frame][: max(0, (width - FIXED_WIDTH) // COLUMN_WIDTH)]
-    table = Table(title=f"Best {len(frame)} of {len(history.observed)} pipelines", title_justify="left")
+    title = f"Best {len(frame)} of {counted(len(history.observed), 'pipeline')}"
+    table = Table(title=title, title_justify="left")
     for name in ("id", "score", "at epoch", "trained", "seconds"):
         table.add_column(name, justify="right", no_wrap=True)
     for name in ("model", *shown):
@@ -126,10 +161,6 @@ def best_table(history: History, candidates: Candidates, width: int) -> Table:
 def _cell(value: Any) -> str:
     missing = value is None or (isinstance(value, float) and pd.isna(value))
     return "–" if missing else f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _model(config: Config) -> str:
-    return str(config.get("model", ""))
 
 
 def _budget(search: SearchInfo) -> str:
