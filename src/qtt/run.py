@@ -6,6 +6,7 @@ python -m qtt.run +experiment=quickstart
 import io
 import json
 import shlex
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, redirect_stdout
@@ -49,8 +50,10 @@ def main() -> None:
     try:
         _app()
     except KeyboardInterrupt:
-        print("Interrupted before the search began. Repeat the command to begin it.", file=sys.stderr)  # noqa: T201
+        Console(stderr=True, highlight=False).print("Interrupted. Repeat the command to go on.")
         sys.exit(INTERRUPTED)
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # everything is kept: no more to clean up
 
 
 def with_quiet(arguments: Sequence[str]) -> list[str]:

@@ -251,7 +251,6 @@ class _Search:
                 trial, begin = self._step
                 self._record(timeout(trial, self._clock.now() - begin))
         finally:
-            self._evaluator.close()
             summary = Summary(
                 self._folder.path,
                 self._optimizer.candidates,
@@ -260,7 +259,10 @@ class _Search:
                 reason,
                 interrupted,
             )
-            self._trackers.finish(summary)
+            try:
+                self._evaluator.close()
+            finally:  # also where the user is impatient
+                self._trackers.finish(summary)
         return summary
 
     def _restore(self) -> None:

@@ -8,7 +8,7 @@ from qtt.history import History
 from qtt.tracking import SearchInfo, Summary, TrackerGroup
 from qtt.tracking.csv import CsvTracker
 from qtt.types import Result, Trial
-from trackers import RESULTS, play, search
+from trackers import RESULTS, play, search, summary
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -66,3 +66,20 @@ def test_a_failing_tracker_is_left_out_and_the_others_go_on(
     assert all(record.exc_info is None for record in warnings), "tracebacks are for the log alone"
     assert any(record.exc_info for record in caplog.records)
     assert len(_rows(tmp_path)) == len(RESULTS)
+
+
+def test_an_interrupt_while_trackers_start_is_heard_by_those_that_had_their_turn(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Interrupted(Broken):
+        def start(self, search: SearchInfo) -> None:
+            raise KeyboardInterrupt
+
+    half, never = Interrupted("finish"), Broken("")
+    group = TrackerGroup([CsvTracker(), half, never])
+    with pytest.raises(KeyboardInterrupt):
+        group.start(search(tmp_path))
+    group.finish(summary(tmp_path, History(), interrupted=True))
+    assert half.calls == ["finish"]
+    assert never.calls == []
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]

@@ -30,6 +30,11 @@ class BackgroundTracker:
         self._thread.start()
         self._call(lambda: self._tracker.start(search))
 
+    @property
+    def started(self) -> bool:
+        """Whether there is anything to finish."""
+        return self._thread is not None
+
     def asked(self, trial: Trial, elapsed: float) -> None:
         """See `Tracker.asked`."""
         self._call(lambda: self._tracker.asked(trial, elapsed))

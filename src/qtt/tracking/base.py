@@ -80,11 +80,20 @@ class TrackerGroup:
     """
 
     def __init__(self, trackers: Sequence[Tracker]) -> None:
-        self._trackers = list(trackers)
+        self._waiting = list(trackers)
+        self._trackers: list[Tracker] = []
+        self._half_started: Tracker | None = None
 
     def start(self, search: SearchInfo) -> None:
-        """See `Tracker.start`."""
-        self._each(lambda tracker: tracker.start(search))
+        """See `Tracker.start`; where the user interrupts it, trackers that were not reached hear nothing."""
+        while self._waiting:
+            tracker = self._waiting.pop(0)
+            self._trackers.append(tracker)
+            try:
+                self._call(tracker, lambda tracker: tracker.start(search))
+            except KeyboardInterrupt:
+                self._half_started = tracker
+                raise
 
     def asked(self, trial: Trial, elapsed: float) -> None:
         """See `Tracker.asked`."""
@@ -100,10 +109,14 @@ class TrackerGroup:
 
     def _each(self, call: Callable[[Tracker], None]) -> None:
         for tracker in list(self._trackers):
-            try:
-                call(tracker)
-            except Exception as error:
-                self._trackers.remove(tracker)
-                name = type(tracker).__name__
-                logger.warning("%s failed and is switched off: %s", name, error or type(error).__name__)
-                logger.info("%s:", name, exc_info=error)
+            self._call(tracker, call)
+
+    def _call(self, tracker: Tracker, call: Callable[[Tracker], None]) -> None:
+        try:
+            call(tracker)
+        except Exception as error:
+            self._trackers.remove(tracker)
+            name = type(tracker).__name__
+            level = logging.INFO if tracker is self._half_started else logging.WARNING
+            logger.log(level, "%s failed and is switched off: %s", name, error or type(error).__name__)
+            logger.info("%s:", name, exc_info=error)

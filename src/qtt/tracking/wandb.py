@@ -72,7 +72,7 @@ class WandbTracker(BackgroundTracker):
     def finish(self, summary: Summary) -> None:
         """See `Tracker.finish`; says where the run is."""
         super().finish(summary)
-        if not self._quiet:
+        if self.started and not self._quiet:
             Console(highlight=False).print(Text(self._run.where), soft_wrap=True)
 
 
