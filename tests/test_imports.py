@@ -75,8 +75,8 @@ def test_special_libraries_stay_in_their_corner(name: str) -> None:
         assert not tops & {"hydra", "omegaconf"}, "only entry points know Hydra"
     if part != "tracking":
         assert not tops & {"wandb", "tensorboard"}, "only tracking knows dashboards"
-    if part != "benchmarking":
-        assert "matplotlib" not in tops, "only the benchmark draws"
+    if part not in ("benchmarking", "reporting"):
+        assert "matplotlib" not in tops, "only the benchmark and reports draw"
     if part != "finetune":
         assert not tops & {"lightning", "pytorch_lightning"}, "only finetune knows Lightning"
     pickled = {

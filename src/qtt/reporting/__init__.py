@@ -1,0 +1,1 @@
+"""Reports of searches: one HTML file for a person to read, and its figures as PNG and SVG."""

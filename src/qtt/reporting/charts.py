@@ -1,0 +1,130 @@
+"""Charts: one look for all figures, as SVG for the page and as SVG and PNG files.
+
+The palette is Okabe and Ito's, which colour-blind readers can tell apart; where colour carries meaning, a
+marker, a line style or a hatch carries it as well. Text stays text in SVG.
+"""
+
+import io
+import re
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Okabe and Ito's palette, without its yellow, which is hard to see on white."""
+
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+STYLES = ("-", "--", "-.", ":", (0, (6, 1.5, 1, 1.5, 1, 1.5)), (0, (9, 2)), (0, (2, 1)))
+BLUE, RED, GREEN = COLOURS[:3]
+INK, MUTED, FAINT = "#1a1a1a", "#5a5a5a", "#b8b8b8"
+
+INCHES = (5.3, 3.5)
+"""Small, so that on a phone, where a figure is as wide as the screen, its text can be read."""
+
+DOTS_PER_INCH = 200
+
+STYLE: Any = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,  # a class may be called $5
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": MUTED,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.8,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "lines.linewidth": 2.0,
+    "hatch.linewidth": 0.8,
+    "hatch.color": "white",
+}
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One figure.
+
+    name: of its files, and the prefix of the ids in its SVG. title: heading. alt: what it shows, for those
+    who cannot see it. note: how to read it. svg: a whole file; png: the same at 200 dots per inch.
+    """
+
+    name: str
+    title: str
+    alt: str
+    note: str
+    svg: str
+    png: bytes
+
+    @property
+    def inline(self) -> str:
+        """The SVG as an element of a page, without ids that other figures have, or styles of its own."""
+        text = self.svg[self.svg.index("<svg") :]
+        text = re.sub(r"<metadata>.*?</metadata>|<style[^>]*>.*?</style>", "", text, flags=re.DOTALL)
+        text = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", text, count=2)
+        text = re.sub(r'(?<=\sid=")', f"{self.name}-", text)
+        text = re.sub(r'(?<=url\(#)|(?<=href="#)', f"{self.name}-", text)
+        return re.sub(r'\s(width|height)="[\d.]+pt"', "", text, count=2)
+
+
+def chart(
+    name: str,
+    title: str,
+    plot: Callable[["Figure"], None],
+    *,
+    alt: str,
+    note: str = "",
+    inches: tuple[float, float] = INCHES,
+) -> Chart:
+    """Draw a chart.
+
+    plot: draws into an empty figure. The same plot gives the same bytes.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # the browser has the font
+        figure = Figure(figsize=inches, layout="constrained")
+        plot(figure)
+        svg, png = io.StringIO(), io.BytesIO()
+        figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
+        figure.savefig(png, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+    return Chart(name, title, alt, note, svg.getvalue(), png.getvalue())
+
+
+def time_axis(axes: "Axes", seconds: float) -> Callable[[float], float]:
+    """Label the horizontal axis with the unit that suits `seconds`; returns the conversion into it."""
+    units = (("hours", 3600.0, 2 * 3600.0), ("minutes", 60.0, 180.0), ("seconds", 1.0, 0.0))
+    name, size = next((name, size) for name, size, least in units if seconds >= least)
+    axes.set_xlabel(f"{name} of the budget")
+    return lambda value: value / size
+
+
+def look(position: int) -> tuple[str, str]:
+    """Colour and marker of the series at a position; those beyond the palette are grey."""
+    inside = position < len(COLOURS)
+    return (COLOURS[position], MARKERS[position]) if inside else (MUTED, "o")
+
+
+def legend_below(figure: "Figure", axes: "Axes", columns: int = 3) -> None:
+    """The legend under the axes, where it hides no data."""
+    handles, labels = axes.get_legend_handles_labels()
+    if handles:
+        figure.legend(
+            handles, labels, loc="outside lower center", ncols=columns, columnspacing=1.2, handlelength=1.6
+        )

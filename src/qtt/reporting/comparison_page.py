@@ -1,0 +1,217 @@
+"""The report of several searches."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from qtt.reporting import page, words
+from qtt.reporting.charts import COLOURS, INK, MARKERS, STYLES, Chart, chart, legend_below, time_axis
+from qtt.reporting.comparison import Group, band, grouped
+from qtt.reporting.output import Report
+from qtt.reporting.page import Cell, Section
+from qtt.reporting.run_view import RunView
+from qtt.reporting.tables import number
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MOST_GROUPS = 12
+"""Groups that one chart can tell apart."""
+
+
+def comparison_report(views: Sequence[RunView]) -> Report:
+    """Groups of runs, their incumbents over time and their final scores."""
+    groups = sorted(grouped(views), key=_order)
+    drawn = [g for g in groups if g.with_results][:MOST_GROUPS]
+    charts = [_over_time(drawn), _final(drawn)] if drawn else []
+    return Report(
+        page.page(_title(views), "qtt comparison", _lead(views, groups), _sections(groups, charts)),
+        tuple(charts),
+    )
+
+
+def _order(group: Group) -> tuple[float, str]:
+    """The best mean first; groups without results last."""
+    scores = [run.best.score for run in group.with_results if run.best is not None]
+    return (-float(np.mean(scores)) if scores else float("inf"), group.label)
+
+
+def _title(views: Sequence[RunView]) -> str:
+    datasets = list(dict.fromkeys(view.dataset for view in views))
+    return f"{words.listed(datasets, most=3)}: {words.counted(len(views), 'search')} compared"
+
+
+def _lead(views: Sequence[RunView], groups: Sequence[Group]) -> str:
+    empty = [view.name for view in views if view.best is None]
+    unspent = [view.name for view in views if view.finished is False]
+    warnings = []
+    if empty:
+        warnings.append(f"Without a finished epoch, and left out of all means: {words.listed(empty)}.")
+    if unspent:
+        warnings.append(
+            f"Interrupted or still running, for the budget is not spent: {words.listed(unspent)}. Their last "
+            "incumbents are carried on to the end."
+        )
+    if len({view.record.task.path for view in views}) > 1:
+        warnings.append("The searches are of different datasets, so their scores do not compare.")
+    counts = f"{words.counted(len(views), 'search')} in {words.counted(len(groups), 'group')}"
+    text = page.paragraph(f"{counts}; those of one group differ in nothing but the seed.")
+    return text + "".join(page.paragraph(warning, "warning") for warning in warnings)
+
+
+def _sections(groups: Sequence[Group], charts: Sequence[Chart]) -> list[Section]:
+    if not charts:
+        return [
+            Section("Scores", page.paragraph("No search has finished an epoch yet.")),
+            Section("Runs", _runs(groups), wide=True),
+        ]
+    spread = page.paragraph("± is the standard deviation over the runs of a group.", "note")
+    return [
+        Section("Over time", page.figures(charts)),
+        Section("Scores", _scores(groups) + spread, wide=True),
+        Section("Runs", _runs(groups), wide=True),
+    ]
+
+
+def _over_time(groups: Sequence[Group]) -> Chart:
+    end = max(run.record.elapsed for group in groups for run in group.with_results)
+    name = groups[0].runs[0].score_name
+
+    def plot(figure: "Figure") -> None:
+        axes = figure.add_subplot()
+        unit = time_axis(axes, end)
+        for i, group in enumerate(groups):
+            found, colour = band(group.with_results), COLOURS[i % len(COLOURS)]
+            times = [unit(t) for t in found.times]
+            label = f"{words.shortened(group.label, 44)} ({len(group.with_results)})"
+            marks: dict[str, Any] = {
+                "marker": MARKERS[i % len(MARKERS)],
+                "ms": 4,
+                "markevery": max(len(times) // 8, 1),
+            }
+            axes.step(
+                times,
+                found.mean,
+                where="post",
+                color=colour,
+                ls=STYLES[i % len(STYLES)],
+                label=label,
+                **marks,
+            )
+            if found.low is not None and found.high is not None:
+                axes.fill_between(times, found.low, found.high, step="post", color=colour, alpha=0.15, lw=0)
+        axes.set(ylabel=f"best {name} so far")
+        axes.set_xlim(left=0)
+        legend_below(figure, axes, columns=1)
+
+    note = (
+        "Mean over the runs of a group (their number in brackets), from the time at which each has a result. "
+        "Bands: 95 % bootstrap intervals of that mean over runs; too narrow when runs are few."
+    )
+    told = [f"{group.label}: {_mean_text(group)}" for group in groups]
+    height = 3.3 + 0.2 * len(groups)
+    return chart(
+        "compare-incumbent",
+        "Best score over time",
+        plot,
+        alt=f"Best {name} over time. At the end: {words.listed(told, most=MOST_GROUPS)}.",
+        note=note,
+        inches=(5.3, height),
+    )
+
+
+def _final(groups: Sequence[Group]) -> Chart:
+    name = groups[0].runs[0].score_name
+
+    def plot(figure: "Figure") -> None:
+        axes = figure.add_subplot()
+        for i, group in enumerate(groups):
+            colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
+            scores = _scores_of(group)
+            places = i + np.linspace(-0.12, 0.12, len(scores)) if len(scores) > 1 else [i]
+            axes.plot(scores, places, marker, color=colour, alpha=0.8, ms=6, mew=0)
+            axes.plot([np.mean(scores)] * 2, [i - 0.28, i + 0.28], "-", color=INK, lw=2)
+        axes.set_yticks(range(len(groups)), [words.shortened(group.label, 30) for group in groups])
+        axes.set_ylim(len(groups) - 0.4, -0.6)
+        axes.tick_params(axis="y", length=0)
+        axes.grid(visible=False, axis="y")
+        axes.set_xlabel(f"final {name}")
+
+    told = [f"{group.label}: {_mean_text(group)}" for group in groups]
+    return chart(
+        "compare-final",
+        "Final scores",
+        plot,
+        alt=f"Final {name}: {words.listed(told, most=MOST_GROUPS)}.",
+        note="One dot per run; bars: means.",
+        inches=(5.3, 1.3 + 0.45 * len(groups)),
+    )
+
+
+def _scores_of(group: Group) -> list[float]:
+    return [run.best.score for run in group.with_results if run.best is not None]
+
+
+def _spread(scores: Sequence[float]) -> Cell:
+    """Mean and standard deviation of a sample."""
+    if not scores:
+        return Cell("")
+    mean = float(np.mean(scores))
+    return Cell(words.mean_and_std(mean, float(np.std(scores, ddof=1)) if len(scores) > 1 else None), mean)
+
+
+def _mean_text(group: Group) -> str:
+    return _spread(_scores_of(group)).text
+
+
+def _scores(groups: Sequence[Group]) -> str:
+    rows = []
+    for group in groups:
+        tested = [run.test_score for run in group.with_results if run.test_score is not None]
+        epochs = [float(run.history.evaluations) for run in group.runs]
+        rows.append(
+            [
+                Cell(group.label),
+                number(len(group.with_results), f"{len(group.with_results)} of {len(group.runs)}"),
+                _spread(_scores_of(group)),
+                _spread(tested) if tested else Cell("–"),
+                number(float(np.mean(epochs)), f"{np.mean(epochs):.0f}"),
+            ]
+        )
+    heads = ["group", "runs with results", groups[0].runs[0].score_name, "test accuracy", "epochs"]
+    return page.table("Final scores by group, best first: mean ± standard deviation", heads, rows)
+
+
+def _runs(groups: Sequence[Group]) -> str:
+    rows = [
+        [
+            Cell(run.name),
+            Cell(group.label),
+            Cell("") if run.best is None else number(run.best.score, words.score(run.best.score)),
+            Cell("–") if run.test_score is None else number(run.test_score, words.score(run.test_score)),
+            Cell("–" if run.best is None else run.label(run.best.config_id)),
+            number(run.history.evaluations),
+            number(len(run.history.observed)),
+            number(len(run.history.failed)),
+            number(run.record.elapsed, words.duration(run.record.elapsed)),
+            Cell({True: "spent", False: "not spent", None: "not known"}[run.finished]),
+            Cell(str(run.record.path)),
+        ]
+        for group in groups
+        for run in group.runs
+    ]
+    heads = [
+        "run",
+        "group",
+        "score",
+        "test accuracy",
+        "best pipeline",
+        "epochs",
+        "pipelines",
+        "failed",
+        "time",
+        "budget",
+        "folder",
+    ]
+    return page.table("All searches", heads, rows)

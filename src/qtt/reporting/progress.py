@@ -1,0 +1,226 @@
+"""How the search went: the incumbent over time, all learning curves, and what the budget was spent on."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from qtt.history import History
+from qtt.reporting import words
+from qtt.reporting.charts import BLUE, FAINT, GREEN, INK, RED, Chart, chart, legend_below, time_axis
+from qtt.reporting.run_view import RunView
+from qtt.types import Result
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MOST_VECTORS = 4000
+"""Points beyond which the other pipelines' curves are drawn as pixels, to keep the page small."""
+
+MOST_BARS = 14
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What one model, or one pipeline where there are no models, took.
+
+    seconds: in finished epochs; wasted: in steps that failed or were cut off.
+    """
+
+    name: str
+    seconds: float
+    wasted: float
+    epochs: int
+    pipelines: int
+
+    @property
+    def total(self) -> float:
+        """Seconds altogether."""
+        return self.seconds + self.wasted
+
+
+def spending(view: RunView) -> list[Spent]:
+    """The budget by model, most first; the names of pipelines take the place of models that are not known."""
+    results: dict[str, list[Result]] = defaultdict(list)
+    for entry in view.record.entries:
+        config_id = entry.result.config_id
+        results[view.model(config_id) or f"#{config_id}"].append(entry.result)
+    return sorted((_spent(name, told) for name, told in results.items()), key=lambda s: (-s.total, s.name))
+
+
+def _spent(name: str, results: list[Result]) -> Spent:
+    finished = [result for result in results if result.succeeded]
+    wasted = sum(result.cost for result in results if not result.succeeded)
+    pipelines = len({result.config_id for result in results})
+    return Spent(name, sum(result.cost for result in finished), wasted, len(finished), pipelines)
+
+
+def incumbent_steps(view: RunView) -> list[tuple[float, float]]:
+    """(seconds of the budget, score) of every improvement."""
+    history, steps = History(), []
+    for entry in view.record.entries:
+        history.add(entry.result)
+        if entry.result is history.incumbent:
+            steps.append((entry.elapsed, entry.result.score))
+    return steps
+
+
+def incumbent_chart(view: RunView) -> Chart:
+    """The best score so far, above every single result."""
+    steps = incumbent_steps(view)
+    end = view.record.elapsed
+    seen = [(e.elapsed, e.result.score) for e in view.record.entries if e.result.succeeded]
+
+    def plot(figure: "Figure") -> None:
+        axes = figure.add_subplot()
+        unit = time_axis(axes, end)
+        axes.plot(
+            [unit(t) for t, _ in seen], [s for _, s in seen], ".", color=FAINT, ms=5, label="each epoch"
+        )
+        times, scores = [unit(t) for t, _ in steps], [s for _, s in steps]
+        axes.step([*times, unit(end)], [*scores, scores[-1]], where="post", color=BLUE, label="best so far")
+        axes.plot(times, scores, "o", color=BLUE, ms=5)
+        axes.set(ylabel=view.score_name, ylim=(bottom, None))
+        axes.set_xlim(left=0)
+        legend_below(figure, axes)
+
+    (first, low), (last, high) = steps[0], steps[-1]
+    lowest = min(low, float(np.median([s for _, s in seen])))
+    bottom = lowest - 0.06 * (high - lowest or 0.1)
+    below = sum(s < bottom for _, s in seen)
+    told = (
+        f"{words.score(low)} after {words.duration(first)}; the best, {words.score(high)}, "
+        f"after {words.duration(last)} of {words.duration(end)}."
+    )
+    note = told + (f" {words.counted(below, 'epoch')} scored less than the axis shows." if below else "")
+    return chart(
+        "incumbent", "Best score over time", plot, alt=f"Best {view.score_name} over time: {told}", note=note
+    )
+
+
+def curves_chart(view: RunView) -> Chart:
+    """Learning curves of all pipelines; the winner and what was finetuned stand out."""
+    history, winner = view.history, view.best
+    assert winner is not None
+    finetuned = History(entry.result for entry in view.record.finetuning)
+
+    def plot(figure: "Figure") -> None:
+        axes = figure.add_subplot()
+        _others(axes, view, winner.config_id)
+        _failures(axes, history)
+        _winner(axes, history, winner.config_id)
+        _continued(axes, history, finetuned)
+        axes.locator_params(axis="x", integer=True)
+        axes.set(xlabel="epoch", ylabel=view.score_name)
+        legend_below(figure, axes, columns=2)
+
+    longest = max(history.fidelity(i) for i in history.observed)
+    early = [i for i in history.failed if not history.fidelity(i)]
+    count = words.counted(len(history.observed), "pipeline")
+    note = f"{count}, trained for up to {words.counted(longest, 'epoch')}."
+    if early:
+        note += (
+            f" {words.counted(len(early), 'pipeline')} failed before the first epoch ended and have no curve."
+        )
+    alt = f"Learning curves. {note} The winner is {view.label(winner.config_id)}."
+    return chart("learning-curves", "Learning curves", plot, alt=alt, note=note)
+
+
+def _others(axes: "Axes", view: RunView, winner: int) -> None:
+    history = view.history
+    rasterized = history.evaluations > MOST_VECTORS
+    label: str | None = "other pipelines"
+    for config_id in history.observed:
+        if config_id != winner:
+            curve = history.curve(config_id)
+            epochs, scores = [seen.fidelity for seen in curve], [seen.score for seen in curve]
+            axes.plot(
+                epochs, scores, "-", color=FAINT, lw=1, marker=".", ms=4, label=label, rasterized=rasterized
+            )
+            label = None
+
+
+def _failures(axes: "Axes", history: History) -> None:
+    ends = [history.curve(i)[-1] for i in history.failed if history.fidelity(i)]
+    if ends:
+        epochs, scores = [seen.fidelity for seen in ends], [seen.score for seen in ends]
+        axes.plot(epochs, scores, "x", color=RED, ms=8, mew=2, label="failed in the next epoch")
+
+
+def _winner(axes: "Axes", history: History, winner: int) -> None:
+    curve, best = history.curve(winner), history.best(winner)
+    assert best is not None
+    epochs, scores = [seen.fidelity for seen in curve], [seen.score for seen in curve]
+    axes.plot(epochs, scores, "-o", color=BLUE, lw=2.4, ms=5, label=f"winner, #{winner}")
+    axes.plot(best.fidelity, best.score, "*", color=BLUE, mec="white", ms=15, label="its best epoch")
+
+
+def _continued(axes: "Axes", searched: History, finetuned: History) -> None:
+    label: str | None = "finetuned afterwards"
+    for config_id in finetuned.observed:
+        curve = [*searched.curve(config_id)[-1:], *finetuned.curve(config_id)]
+        epochs, scores = [seen.fidelity for seen in curve], [seen.score for seen in curve]
+        axes.plot(epochs, scores, "--", color=GREEN, lw=1.8, marker="^", ms=3.5, label=label)
+        label = None
+
+
+def spending_chart(view: RunView) -> Chart:
+    """Bars of seconds by model, and what was not training."""
+    rows = spending(view)
+    shown, rest = rows[:MOST_BARS], rows[MOST_BARS:]
+    if rest:
+        sums = [
+            sum(column)
+            for column in zip(*((r.seconds, r.wasted, r.epochs, r.pipelines) for r in rest), strict=True)
+        ]
+        shown.append(Spent(f"{len(rest)} others", sums[0], sums[1], int(sums[2]), int(sums[3])))
+    total = sum(row.total for row in rows)
+    beside = max(view.record.elapsed - total, 0.0)
+
+    def plot(figure: "Figure") -> None:
+        axes = figure.add_subplot()
+        unit = time_axis(axes, view.record.elapsed)
+        names = [words.shortened(row.name) for row in shown]
+        places = range(len(shown))
+        axes.barh(places, [unit(row.seconds) for row in shown], color=BLUE, label="finished epochs")
+        if any(row.wasted for row in shown):
+            left = [unit(row.seconds) for row in shown]
+            wasted = [unit(row.wasted) for row in shown]
+            axes.barh(places, wasted, left=left, color=RED, hatch="///", label="failed or cut off")
+        axes.barh(len(shown), unit(beside), color=FAINT, hatch="\\\\\\\\", label="not training")
+        for place, row in enumerate(shown):
+            axes.annotate(
+                _counts(row),
+                (unit(row.total), place),
+                (4, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=8.5,
+                color=INK,
+            )
+        axes.set_yticks([*places, len(shown)], [*names, "starting, deciding"])
+        axes.tick_params(axis="y", length=0)
+        axes.invert_yaxis()
+        axes.grid(visible=False, axis="y")
+        axes.margins(x=0.22)
+        axes.set_xlim(left=0)
+        legend_below(figure, axes)
+
+    kind = "model" if view.models else "pipeline"
+    share = rows[0].total / total
+    note = f"{rows[0].name} took {share:.0%} of the training time. Beside each bar: epochs / pipelines."
+    height = 1.6 + 0.28 * (len(shown) + 1)
+    return chart(
+        "budget",
+        f"What the budget was spent on, by {kind}",
+        plot,
+        alt=f"Seconds by {kind}. {note}",
+        note=note,
+        inches=(5.3, max(height, 2.6)),
+    )
+
+
+def _counts(row: Spent) -> str:
+    return f"{row.epochs} / {row.pipelines}"

@@ -1,0 +1,224 @@
+"""The report of one search."""
+
+import json
+from collections.abc import Callable, Sequence
+
+from qtt.reporting import hyperparameters, page, tables, words
+from qtt.reporting.calibration import calibration_chart
+from qtt.reporting.charts import Chart
+from qtt.reporting.confusion import confusion_chart, mistakes_html
+from qtt.reporting.output import Report
+from qtt.reporting.page import Section
+from qtt.reporting.progress import curves_chart, incumbent_chart, spending_chart
+from qtt.reporting.run_view import RunView
+from qtt.reporting.tradeoffs import tradeoff_charts
+from qtt.reporting.validation import Validated, validate
+
+Say = Callable[[str], None]
+
+DOUBTFUL = 0.005
+"""Difference from the accuracy in the journal that is worth a remark; another device makes smaller ones."""
+
+
+def run_report(view: RunView, say: Say = lambda message: None) -> Report:
+    """The report of a search, finished or not.
+
+    say: is told what takes time.
+    """
+    charts: list[Chart] = []
+    sections = [
+        *_search(view, charts),
+        *_hyperparameters(view, charts, say),
+        *_validation(view, charts, say),
+        Section("Pipelines", _pipelines(view), wide=True),
+        Section("Kept networks", tables.kept(view), wide=True),
+        Section("Settings", _settings(view)),
+    ]
+    html = page.page(_title(view), _subtitle(view), _lead(view), sections)
+    return Report(html, tuple(charts))
+
+
+def _title(view: RunView) -> str:
+    if view.best is None:
+        return f"{view.dataset}: no result yet"
+    return f"{view.dataset}: {view.model(view.best.config_id) or view.label(view.best.config_id)}"
+
+
+def _subtitle(view: RunView) -> str:
+    method = view.record.settings.get("optimizer")
+    return f"qtt search {view.name}" + (f" · {method}" if method else "")
+
+
+def _lead(view: RunView) -> str:
+    parts = [page.paragraph(_summary(view)), page.tiles(_headline(view))]
+    parts += [page.paragraph(problem, "warning") for problem in view.problems]
+    if view.best is not None:
+        pairs = [(name, words.value(v)) for name, v in view.pipeline(view.best.config_id).items()]
+        parts.append(f"<h2>The best pipeline, #{view.best.config_id}</h2>{page.facts(pairs)}")
+    return "".join(parts)
+
+
+def _summary(view: RunView) -> str:
+    """The search in a few sentences."""
+    history, record = view.history, view.record
+    tried = (
+        f"{words.counted(history.evaluations, 'epoch')} of {words.counted(len(history.observed), 'pipeline')}"
+    )
+    offered = len(record.candidates)
+    models = len({config.get("model") for config in record.candidates.configs} - {None})
+    among = f"{offered:,}".replace(",", "\u202f") + " candidates"
+    text = f"The search finished {tried} among {among}" + (
+        f" with {words.counted(models, 'model')}" if models else ""
+    )
+    text += f" in {words.duration(record.elapsed)}." if record.entries else "."
+    if view.finished is False:
+        text += (
+            " Its budget is not spent: it was interrupted or still runs. This is what was finished by then."
+        )
+    if view.best is None:
+        text += " No pipeline has finished an epoch" + (
+            ", and those that began failed; their reasons are below." if history.failed else " yet."
+        )
+    return text
+
+
+def _headline(view: RunView) -> list[tuple[str, str, str]]:
+    """Tiles: name, value, remark."""
+    history, task = view.history, view.record.task
+    tiles = []
+    if view.best is not None:
+        tiles.append(
+            (
+                view.score_name,
+                words.score(view.best.score),
+                f"pipeline #{view.best.config_id}, epoch {view.best.fidelity}",
+            )
+        )
+    for name, figure in view.test_figures(view.record.path / "incumbent").items():
+        tiles.append((name, words.score(figure), "of images that chose nothing"))
+    if view.kept and view.best is not None and view.kept[0].score > view.best.score:
+        tiles.append(
+            (
+                "after finetuning",
+                words.score(view.kept[0].score),
+                f"{view.kept[0].name}, epoch {view.kept[0].fidelity}",
+            )
+        )
+    tiles.append(("time spent", words.duration(view.record.elapsed), _budget(view)))
+    tiles.append(
+        ("epochs", str(history.evaluations), f"of {words.counted(len(history.observed), 'pipeline')}")
+    )
+    tiles.append(
+        ("failed", str(len(history.failed)), "pipeline" if len(history.failed) == 1 else "pipelines")
+    )
+    if task.class_names:
+        tiles.append(("classes", str(task.num_classes), (task.dataset or "").split(", names")[0]))
+    return tiles
+
+
+def _budget(view: RunView) -> str:
+    if view.budget is None:
+        return ""
+    parts = []
+    if view.budget.seconds is not None:
+        parts.append(words.duration(view.budget.seconds))
+    if view.budget.evaluations is not None:
+        parts.append(words.counted(view.budget.evaluations, "epoch"))
+    return f"budget: {words.listed(parts)}"
+
+
+def _search(view: RunView, charts: list[Chart]) -> Sequence[Section]:
+    if not view.record.entries:
+        return [Section("Search", page.paragraph("The journal is empty: no step has ended yet."))]
+    drawn = [spending_chart(view)]
+    if view.best is not None:
+        drawn = [incumbent_chart(view), curves_chart(view), *tradeoff_charts(view), *drawn]
+    charts += drawn
+    models = f"<div><h3>Models</h3>{tables.models(view)}</div>" if view.models else ""
+    return [Section("Search", page.figures(drawn, models))]
+
+
+def _hyperparameters(view: RunView, charts: list[Chart], say: Say) -> Sequence[Section]:
+    if view.best is None:
+        return []
+    say("measuring the importance of hyperparameters")
+    found = hyperparameters.measure(view)
+    text, worth = hyperparameters.judgement(found, len(view.history.observed))
+    drawn = [hyperparameters.slice_chart(view, name) for name in hyperparameters.sliced(view, found)]
+    if worth and found is not None:
+        drawn.insert(0, hyperparameters.importance_chart(found))
+    charts += drawn
+    told = page.paragraph(text)
+    if drawn:
+        told += page.paragraph(
+            "A pipeline's score is its best so far; those that were stopped early had less time to improve.",
+            "note",
+        )
+    return [Section("Hyperparameters", told + page.figures(drawn))]
+
+
+def _validation(view: RunView, charts: list[Chart], say: Say) -> Sequence[Section]:
+    """Confusion and calibration of the best kept network, or why there are none."""
+    if not view.kept:
+        reason = "no weights were kept, so the mistakes of the best pipeline are not known."
+        return [Section("Mistakes", page.paragraph(f"In this run folder {reason}"))] if view.best else []
+    model, record = view.kept[0], view.record
+    waiting = f"classifying the validation images with {model.name}"
+    seen = validate(model, record.task, record.path, lambda: say(waiting))
+    if not isinstance(seen, Validated):
+        return [Section("Mistakes", page.paragraph(seen))]
+    drawn = [confusion_chart(seen), calibration_chart(seen)]
+    charts += drawn
+    which = f"{model.name} (pipeline #{model.config_id}, epoch {model.fidelity})"
+    lead = f"What the best kept network, {which}, says of the validation images."
+    if abs(seen.accuracy - model.score) > DOUBTFUL:
+        lead += (
+            f" Its accuracy was {words.score(model.score)} when it was trained: the images, or how they are "
+            "read, have changed since."
+        )
+    return [Section("Mistakes", page.paragraph(lead) + page.figures(drawn) + mistakes_html(seen))]
+
+
+def _pipelines(view: RunView) -> str:
+    found = (
+        tables.pipelines(view)
+        if view.best is not None
+        else page.paragraph("No pipeline has finished an epoch.")
+    )
+    hint = page.paragraph(
+        "Press a heading to sort. Hyperparameters that are the same everywhere are left out.", "note"
+    )
+    return (
+        (hint if view.best is not None else "")
+        + found
+        + '<h3 class="apart">Failures</h3>'
+        + tables.failures(view)
+    )
+
+
+def _settings(view: RunView) -> str:
+    record, environment = view.record, view.record.environment
+    pairs = [("run folder", str(record.path)), ("dataset", str(record.task.path))]
+    if record.task.dataset:
+        pairs.append(("images", record.task.dataset))
+    pairs += [(name, str(environment[name])) for name in ("python", "platform") if environment.get(name)]
+    packages = environment.get("packages") or {}
+    pairs += (
+        [(name, str(version)) for name, version in packages.items() if version]
+        if isinstance(packages, dict)
+        else []
+    )
+    text = page.facts(pairs)
+    if environment.get("command"):
+        text += page.folded("Command", " ".join(map(str, environment["command"])))
+    if record.config_text is not None:
+        text += page.folded("Resolved configuration (config.yaml)", record.config_text)
+    else:
+        task = {
+            key: v
+            for key, v in record.task.to_dict().items()
+            if key in ("val_fraction", "seed", "max_fidelity", "settings")
+        }
+        told = json.dumps({"search": record.settings, "task": task}, indent=2, ensure_ascii=False)
+        text += page.folded("Settings of the search (no config.yaml: it was called from Python)", told)
+    return text
