@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from qtt.reporting.charts import BLUE, INK, MUTED, Chart, chart, legend_below
+from qtt.reporting.charts import BLUE, INK, MUTED, WIDTH, Chart, chart, legend_below
 from qtt.reporting.validation import Validated
 
 if TYPE_CHECKING:
@@ -87,5 +87,5 @@ def calibration_chart(seen: Validated) -> Chart:
         plot,
         alt=f"Reliability diagram. {told}",
         note=note,
-        inches=(5.3, 4.2),
+        inches=(WIDTH, 4.0),
     )

@@ -23,8 +23,8 @@ STYLES = ("-", "--", "-.", ":", (0, (6, 1.5, 1, 1.5, 1, 1.5)), (0, (9, 2)), (0, 
 BLUE, RED, GREEN = COLOURS[:3]
 INK, MUTED, FAINT = "#1a1a1a", "#5a5a5a", "#b8b8b8"
 
-INCHES = (5.3, 3.5)
-"""Small, so that on a phone, where a figure is as wide as the screen, its text can be read."""
+WIDTH, HEIGHT = 4.9, 3.3
+"""Inches. Small, so that on a phone, where a figure is as wide as the screen, its text can be read."""
 
 DOTS_PER_INCH = 200
 
@@ -88,7 +88,7 @@ def chart(
     *,
     alt: str,
     note: str = "",
-    inches: tuple[float, float] = INCHES,
+    inches: tuple[float, float] = (WIDTH, HEIGHT),
 ) -> Chart:
     """Draw a chart.
 
@@ -102,16 +102,16 @@ def chart(
         figure = Figure(figsize=inches, layout="constrained")
         plot(figure)
         svg, png = io.StringIO(), io.BytesIO()
-        figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
+        figure.savefig(svg, format="svg", dpi=DOTS_PER_INCH, metadata={"Date": None, "Creator": None})
         figure.savefig(png, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
     return Chart(name, title, alt, note, svg.getvalue(), png.getvalue())
 
 
-def time_axis(axes: "Axes", seconds: float) -> Callable[[float], float]:
+def time_axis(axes: "Axes", seconds: float, what: str = "of the budget") -> Callable[[float], float]:
     """Label the horizontal axis with the unit that suits `seconds`; returns the conversion into it."""
     units = (("hours", 3600.0, 2 * 3600.0), ("minutes", 60.0, 180.0), ("seconds", 1.0, 0.0))
     name, size = next((name, size) for name, size, least in units if seconds >= least)
-    axes.set_xlabel(f"{name} of the budget")
+    axes.set_xlabel(f"{name} {what}".strip())
     return lambda value: value / size
 
 

@@ -7,6 +7,8 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations_with_replacement
+from math import factorial, prod
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,7 @@ DEPTH = 3
 PASSING = ("seed", "run_dir", "runs_dir", "tracker", "disk_quota_gb", "isolation")
 """Settings in which runs of one group may differ."""
 
-RESAMPLES = 4000
+MOST_EXACT, RESAMPLES = 7, 4000
 LEVEL = 0.95
 
 
@@ -163,11 +165,23 @@ def band(runs: Sequence[RunView]) -> Band:
     return Band(times, values.mean(0), low, high)
 
 
-def bootstrap_interval(values: Array, seed: int = 0) -> tuple[Array, Array]:
-    """95 % percentile interval of the mean over runs; values (r, t) give two (t,)."""
-    runs = len(values)
-    drawn = np.random.default_rng(seed).integers(runs, size=(RESAMPLES, runs))
-    weights = np.stack([(drawn == i).sum(1) for i in range(runs)], axis=1) / runs
-    tail = 100 * (1 - LEVEL) / 2
-    low, high = np.percentile(weights @ values, [tail, 100 - tail], axis=0)
+def bootstrap_interval(values: Array) -> tuple[Array, Array]:
+    """95 % percentile interval of the mean over runs; values (r, t) give two (t,).
+
+    Of few runs all resamples are counted, of more than `MOST_EXACT` a fixed random choice.
+    """
+    weights, chances = _resamples(len(values))
+    tails = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
+    low, high = np.quantile(weights @ values, tails, axis=0, weights=chances, method="inverted_cdf")
     return low, high
+
+
+def _resamples(runs: int) -> tuple[Array, Array]:
+    """Shares of the runs in each resample (b, r), and the probability of each resample (b,)."""
+    if runs > MOST_EXACT:
+        drawn = np.random.default_rng(0).multinomial(runs, np.full(runs, 1 / runs), size=RESAMPLES)
+        return drawn / runs, np.full(RESAMPLES, 1 / RESAMPLES)
+    chosen = combinations_with_replacement(range(runs), runs)
+    counts = np.array([np.bincount(rows, minlength=runs) for rows in chosen])
+    chances = [factorial(runs) / prod(map(factorial, row)) / runs**runs for row in counts.tolist()]
+    return counts / runs, np.array(chances)

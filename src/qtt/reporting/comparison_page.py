@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qtt.reporting import page, words
-from qtt.reporting.charts import COLOURS, INK, MARKERS, STYLES, Chart, chart, legend_below, time_axis
+from qtt.reporting.charts import COLOURS, INK, MARKERS, STYLES, WIDTH, Chart, chart, legend_below, time_axis
 from qtt.reporting.comparison import Group, band, grouped
 from qtt.reporting.output import Report
 from qtt.reporting.page import Cell, Section
@@ -117,7 +117,7 @@ def _over_time(groups: Sequence[Group]) -> Chart:
         plot,
         alt=f"Best {name} over time. At the end: {words.listed(told, most=MOST_GROUPS)}.",
         note=note,
-        inches=(5.3, height),
+        inches=(WIDTH, height),
     )
 
 
@@ -145,7 +145,7 @@ def _final(groups: Sequence[Group]) -> Chart:
         plot,
         alt=f"Final {name}: {words.listed(told, most=MOST_GROUPS)}.",
         note="One dot per run; bars: means.",
-        inches=(5.3, 1.3 + 0.45 * len(groups)),
+        inches=(WIDTH, 1.3 + 0.45 * len(groups)),
     )
 
 
@@ -173,13 +173,13 @@ def _scores(groups: Sequence[Group]) -> str:
         rows.append(
             [
                 Cell(group.label),
-                number(len(group.with_results), f"{len(group.with_results)} of {len(group.runs)}"),
                 _spread(_scores_of(group)),
                 _spread(tested) if tested else Cell("–"),
+                number(len(group.with_results), f"{len(group.with_results)} of {len(group.runs)}"),
                 number(float(np.mean(epochs)), f"{np.mean(epochs):.0f}"),
             ]
         )
-    heads = ["group", "runs with results", groups[0].runs[0].score_name, "test accuracy", "epochs"]
+    heads = ["group", groups[0].runs[0].score_name, "test accuracy", "runs with results", "epochs"]
     return page.table("Final scores by group, best first: mean ± standard deviation", heads, rows)
 
 

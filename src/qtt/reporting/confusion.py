@@ -10,7 +10,7 @@ from PIL import Image
 
 from qtt.errors import DatasetError
 from qtt.reporting import page, words
-from qtt.reporting.charts import INK, Chart, chart
+from qtt.reporting.charts import INK, WIDTH, Chart, chart
 from qtt.reporting.validation import Mistake, Validated, confusion_matrix, worst_mistakes
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def confusion_chart(seen: Validated) -> Chart:
     if len(shown) < len(counts):
         note += f" Shown are the {len(shown)} classes with most mistakes of {len(counts)}."
     title = "Confusion matrix"
-    return chart("confusion", title, plot, alt=f"{title}. {note}", note=note, inches=(5.3, 4.6))
+    return chart("confusion", title, plot, alt=f"{title}. {note}", note=note, inches=(WIDTH, 4.3))
 
 
 def _most_confused(counts: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qtt.reporting import words
-from qtt.reporting.charts import BLUE, INK, MUTED, Chart, chart
+from qtt.reporting.charts import BLUE, INK, MUTED, WIDTH, Chart, chart
 from qtt.reporting.importance import EPOCH, Importance, hyperparameter_importance, varying
 from qtt.reporting.run_view import RunView
 from qtt.statistics import HEADLINE
@@ -88,7 +88,7 @@ def importance_chart(found: Importance) -> Chart:
         plot,
         alt=alt,
         note=note,
-        inches=(5.3, 1.1 + 0.27 * len(names)),
+        inches=(WIDTH, 1.1 + 0.27 * len(names)),
     )
 
 
@@ -124,7 +124,7 @@ def slice_chart(view: RunView, name: str) -> Chart:
     note = "One dot per pipeline" + ("." if many else "; bars: medians; in brackets: how many pipelines.")
     alt = f"Best {view.score_name} by {name}. {_medians(values, scores) if not many else ''}".strip()
     title = f"{view.score_name.capitalize()} by {name}"
-    return chart(f"slice-{_file_name(name)}", title, plot, alt=alt, note=note, inches=(5.3, height))
+    return chart(f"slice-{_file_name(name)}", title, plot, alt=alt, note=note, inches=(WIDTH, height))
 
 
 def _scatter(axes: "Axes", values: list[Any], scores: list[float]) -> None:

@@ -109,17 +109,24 @@ def figures(charts: Iterable[Chart], last: str = "") -> str:
 
 def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[Cell]], sortable: bool = True) -> str:
     """A table that scrolls within the page. The first column heads its row."""
-    head = "".join(f'<th scope="col">{_header(name, sortable)}</th>' for name in columns)
+    rows = list(rows)
+    heads = [_header(name, sortable, _numeric(rows, i)) for i, name in enumerate(columns)]
     body = "\n".join(f"<tr>{''.join(_cell(i, cell) for i, cell in enumerate(row))}</tr>" for row in rows)
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}">'
         f"<table{' data-sortable' if sortable else ''}>\n<caption>{escape(caption)}</caption>\n"
-        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table></div>"
+        f"<thead><tr>{''.join(heads)}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table></div>"
     )
 
 
-def _header(name: str, sortable: bool) -> str:
-    return f'<button type="button">{escape(name)}</button>' if sortable else escape(name)
+def _numeric(rows: Sequence[Sequence[Cell]], column: int) -> bool:
+    """Whether a column is one of numbers, to be aligned at the right."""
+    return column > 0 and any(row[column].order is not None for row in rows)
+
+
+def _header(name: str, sortable: bool, numeric: bool) -> str:
+    text = f'<button type="button">{escape(name)}</button>' if sortable else escape(name)
+    return f'<th scope="col"{" class=number" if numeric else ""}>{text}</th>'
 
 
 def _cell(position: int, cell: Cell) -> str:

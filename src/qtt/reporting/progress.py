@@ -1,60 +1,20 @@
-"""How the search went: the incumbent over time, all learning curves, and what the budget was spent on."""
+"""How the search went: the incumbent over time and all learning curves."""
 
-from collections import defaultdict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from qtt.history import History
 from qtt.reporting import words
-from qtt.reporting.charts import BLUE, FAINT, GREEN, INK, RED, Chart, chart, legend_below, time_axis
+from qtt.reporting.charts import BLUE, FAINT, GREEN, RED, Chart, chart, legend_below, time_axis
 from qtt.reporting.run_view import RunView
-from qtt.types import Result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MOST_VECTORS = 4000
-"""Points beyond which the other pipelines' curves are drawn as pixels, to keep the page small."""
-
-MOST_BARS = 14
-
-
-@dataclass(frozen=True)
-class Spent:
-    """What one model, or one pipeline where there are no models, took.
-
-    seconds: in finished epochs; wasted: in steps that failed or were cut off.
-    """
-
-    name: str
-    seconds: float
-    wasted: float
-    epochs: int
-    pipelines: int
-
-    @property
-    def total(self) -> float:
-        """Seconds altogether."""
-        return self.seconds + self.wasted
-
-
-def spending(view: RunView) -> list[Spent]:
-    """The budget by model, most first; the names of pipelines take the place of models that are not known."""
-    results: dict[str, list[Result]] = defaultdict(list)
-    for entry in view.record.entries:
-        config_id = entry.result.config_id
-        results[view.model(config_id) or f"#{config_id}"].append(entry.result)
-    return sorted((_spent(name, told) for name, told in results.items()), key=lambda s: (-s.total, s.name))
-
-
-def _spent(name: str, results: list[Result]) -> Spent:
-    finished = [result for result in results if result.succeeded]
-    wasted = sum(result.cost for result in results if not result.succeeded)
-    pipelines = len({result.config_id for result in results})
-    return Spent(name, sum(result.cost for result in finished), wasted, len(finished), pipelines)
+MOST_VECTORS = 2000
+"""Epochs beyond which those that do not stand out are drawn as pixels, to keep the page small."""
 
 
 def incumbent_steps(view: RunView) -> list[tuple[float, float]]:
@@ -76,9 +36,9 @@ def incumbent_chart(view: RunView) -> Chart:
     def plot(figure: "Figure") -> None:
         axes = figure.add_subplot()
         unit = time_axis(axes, end)
-        axes.plot(
-            [unit(t) for t, _ in seen], [s for _, s in seen], ".", color=FAINT, ms=5, label="each epoch"
-        )
+        x, y = [unit(t) for t, _ in seen], [s for _, s in seen]
+        pixels = len(seen) > MOST_VECTORS
+        axes.plot(x, y, ".", color=FAINT, ms=5, label="each epoch", rasterized=pixels)
         times, scores = [unit(t) for t, _ in steps], [s for _, s in steps]
         axes.step([*times, unit(end)], [*scores, scores[-1]], where="post", color=BLUE, label="best so far")
         axes.plot(times, scores, "o", color=BLUE, ms=5)
@@ -164,63 +124,3 @@ def _continued(axes: "Axes", searched: History, finetuned: History) -> None:
         epochs, scores = [seen.fidelity for seen in curve], [seen.score for seen in curve]
         axes.plot(epochs, scores, "--", color=GREEN, lw=1.8, marker="^", ms=3.5, label=label)
         label = None
-
-
-def spending_chart(view: RunView) -> Chart:
-    """Bars of seconds by model, and what was not training."""
-    rows = spending(view)
-    shown, rest = rows[:MOST_BARS], rows[MOST_BARS:]
-    if rest:
-        sums = [
-            sum(column)
-            for column in zip(*((r.seconds, r.wasted, r.epochs, r.pipelines) for r in rest), strict=True)
-        ]
-        shown.append(Spent(f"{len(rest)} others", sums[0], sums[1], int(sums[2]), int(sums[3])))
-    total = sum(row.total for row in rows)
-    beside = max(view.record.elapsed - total, 0.0)
-
-    def plot(figure: "Figure") -> None:
-        axes = figure.add_subplot()
-        unit = time_axis(axes, view.record.elapsed)
-        names = [words.shortened(row.name) for row in shown]
-        places = range(len(shown))
-        axes.barh(places, [unit(row.seconds) for row in shown], color=BLUE, label="finished epochs")
-        if any(row.wasted for row in shown):
-            left = [unit(row.seconds) for row in shown]
-            wasted = [unit(row.wasted) for row in shown]
-            axes.barh(places, wasted, left=left, color=RED, hatch="///", label="failed or cut off")
-        axes.barh(len(shown), unit(beside), color=FAINT, hatch="\\\\\\\\", label="not training")
-        for place, row in enumerate(shown):
-            axes.annotate(
-                _counts(row),
-                (unit(row.total), place),
-                (4, 0),
-                textcoords="offset points",
-                va="center",
-                fontsize=8.5,
-                color=INK,
-            )
-        axes.set_yticks([*places, len(shown)], [*names, "starting, deciding"])
-        axes.tick_params(axis="y", length=0)
-        axes.invert_yaxis()
-        axes.grid(visible=False, axis="y")
-        axes.margins(x=0.22)
-        axes.set_xlim(left=0)
-        legend_below(figure, axes)
-
-    kind = "model" if view.models else "pipeline"
-    share = rows[0].total / total
-    note = f"{rows[0].name} took {share:.0%} of the training time. Beside each bar: epochs / pipelines."
-    height = 1.6 + 0.28 * (len(shown) + 1)
-    return chart(
-        "budget",
-        f"What the budget was spent on, by {kind}",
-        plot,
-        alt=f"Seconds by {kind}. {note}",
-        note=note,
-        inches=(5.3, max(height, 2.6)),
-    )
-
-
-def _counts(row: Spent) -> str:
-    return f"{row.epochs} / {row.pipelines}"

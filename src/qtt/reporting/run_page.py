@@ -9,8 +9,9 @@ from qtt.reporting.charts import Chart
 from qtt.reporting.confusion import confusion_chart, mistakes_html
 from qtt.reporting.output import Report
 from qtt.reporting.page import Section
-from qtt.reporting.progress import curves_chart, incumbent_chart, spending_chart
+from qtt.reporting.progress import curves_chart, incumbent_chart
 from qtt.reporting.run_view import RunView
+from qtt.reporting.spending import spending_chart
 from qtt.reporting.tradeoffs import tradeoff_charts
 from qtt.reporting.validation import Validated, validate
 

@@ -69,8 +69,8 @@ class RunView:
 
     @property
     def dataset(self) -> str:
-        """A name for the images."""
-        return self.record.task.path.name or "dataset"
+        """A name for what was learned: of the images' folder, or of the run where there is none."""
+        return self.record.task.path.name or self.name
 
     @property
     def score_name(self) -> str:

@@ -5,8 +5,8 @@ from typing import Any
 
 from qtt.reporting import page, words
 from qtt.reporting.page import Cell
-from qtt.reporting.progress import spending
 from qtt.reporting.run_view import RunView
+from qtt.reporting.spending import spending
 from qtt.statistics import pipeline_table
 from qtt.types import Status
 
@@ -36,8 +36,8 @@ def models(view: RunView) -> str:
         cells = [Cell(name), number(best.score, words.score(best.score)), number(row.pipelines)]
         cells += [number(row.epochs), number(row.total, f"{row.total:.0f}")]
         rows.append([*cells, number(None if card is None else card.params)])
-    heads = ["model", "best score", "pipelines", "epochs", "seconds", "million parameters"]
-    return page.table("Models by best score", heads, rows)
+    heads = ["model", "best", "tried", "epochs", "seconds", "million params"]
+    return page.table("Models: best score, pipelines tried, what was spent", heads, rows, sortable=False)
 
 
 def pipelines(view: RunView) -> str:

@@ -25,8 +25,8 @@ def duration(seconds: float) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """1 class, 2 classes; the plural takes an s, or es."""
-    plural = "es" if noun.endswith(("s", "ch")) else "s"
+    """1 epoch, 2 epochs, 2 classes; the plural takes an s, or es."""
+    plural = "es" if noun.endswith(("s", "rch")) else "s"
     return f"{number:,} {noun}{'' if number == 1 else plural}".replace(",", "\u202f")
 
 

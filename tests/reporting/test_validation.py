@@ -1,0 +1,173 @@
+"""Predictions of the validation images, confusion and calibration."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from images import CLASSES, write_image_folder
+from qtt.data.image_folder import scan_image_folder
+from qtt.kept_models import KeptModel
+from qtt.reporting.calibration import calibration_chart, reliability, wilson_interval
+from qtt.reporting.confusion import IMAGES, confusion_chart, mistakes_html
+from qtt.reporting.validation import (
+    CACHE,
+    Validated,
+    confusion_matrix,
+    validate,
+    worst_mistakes,
+)
+from qtt.types import TaskInfo
+
+Keep = Callable[..., KeptModel]
+
+
+def _never() -> None:
+    pytest.fail("the images were classified again")
+
+
+def _task(path: Path) -> TaskInfo:
+    return TaskInfo(path=path, class_names=CLASSES, settings={"device": "cpu"})
+
+
+def _seen(labels: list[int], predicted: list[int], confidence: list[float] | None = None) -> Validated:
+    """Predictions of three classes; the rest of the probability goes to the others alike."""
+    sure = confidence or [0.8] * len(labels)
+    probabilities = np.array([[(1 - s) / 2] * 3 for s in sure], dtype=np.float32)
+    probabilities[np.arange(len(labels)), predicted] = sure
+    paths = tuple(Path(f"{i}.png") for i in range(len(labels)))
+    return Validated(probabilities, np.array(labels), paths, CLASSES)
+
+
+def test_confusion_counts_are_those_of_a_hand_computation() -> None:
+    seen = _seen([0, 0, 0, 1, 1, 2, 2, 2], [0, 1, 1, 1, 0, 2, 2, 0])
+    expected = [[1, 2, 0], [1, 1, 0], [1, 0, 2]]
+    np.testing.assert_array_equal(confusion_matrix(seen.labels, seen.predicted, 3), expected)
+    assert seen.accuracy == 0.5
+    assert "8 validation images: 4 right, 4 wrong (accuracy 0.5000)" in confusion_chart(seen).note
+
+
+def test_the_worst_confusion_comes_first_with_its_surest_image_first() -> None:
+    seen = _seen([0, 0, 0, 1, 1, 2], [0, 1, 1, 1, 0, 2], [0.9, 0.6, 0.7, 0.8, 0.95, 0.9])
+    first, second = worst_mistakes(seen, most=6)
+    assert (first.true, first.predicted, first.images, first.of) == (0, 1, (2, 1), 3)
+    assert (second.true, second.predicted, second.images) == (1, 0, (4,))
+    assert len(worst_mistakes(seen, most=1)) == 1
+
+
+def test_calibration_is_that_of_a_hand_computation() -> None:
+    confidence = np.array([0.95, 0.92, 0.55, 0.52, 0.51])
+    correct = np.array([True, False, True, True, False])
+    found = reliability(confidence, correct, bins=10)
+    assert found.count.tolist() == [0, 0, 0, 0, 0, 3, 0, 0, 0, 2]
+    assert found.error == pytest.approx(3 / 5 * abs(2 / 3 - 1.58 / 3) + 2 / 5 * abs(0.5 - 0.935))
+    edge = reliability(np.array([0.5, 1.0]), np.array([True, True]), bins=2)
+    assert edge.count.tolist() == [1, 1]
+
+
+def test_intervals_are_wilsons() -> None:
+    low, high = wilson_interval(np.array([0.5, 1.0]), np.array([10.0, 10.0]))
+    np.testing.assert_allclose(low, [0.2366, 0.7225], atol=1e-4)  # tables, e.g. Newcombe 1998
+    np.testing.assert_allclose(high, [0.7634, 1.0], atol=1e-4)
+
+
+def test_a_network_that_errs_with_confidence_is_called_too_sure() -> None:
+    assert "too sure of itself" in calibration_chart(_seen([0, 1, 2], [0, 0, 0], [0.9, 0.9, 0.9])).note
+    assert (
+        "less sure than it could be" in calibration_chart(_seen([0, 1, 2], [0, 1, 2], [0.6, 0.6, 0.6])).note
+    )
+
+
+def test_of_many_classes_the_most_confused_are_shown() -> None:
+    classes, rng = 60, np.random.default_rng(0)
+    labels = np.repeat(np.arange(classes), 10)
+    predicted = labels.copy()
+    predicted[labels == 57] = 3
+    probabilities = np.full((len(labels), classes), 0.001, dtype=np.float32)
+    probabilities[np.arange(len(labels)), predicted] = 0.9 + 0.05 * rng.random(len(labels))
+    names = tuple(f"class {i}" for i in range(classes))
+    drawn = confusion_chart(Validated(probabilities, labels, (Path("x"),) * len(labels), names))
+    assert "Shown are the 24 classes with most mistakes of 60" in drawn.note
+    assert "class 57" in drawn.svg
+    assert "class 59" not in drawn.svg
+
+
+def test_pictures_of_mistakes_are_small_and_embedded(photos: Path) -> None:
+    paths = tuple(path for path, _ in scan_image_folder(photos).val)
+    labels = np.repeat([0, 1, 2], 5)
+    seen = replace(_seen(labels.tolist(), [1] * 15), paths=paths)
+    html = mistakes_html(seen)
+    assert html.count('src="data:image/jpeg;base64,') == 2 * min(IMAGES, 5)
+    assert "amber → blue" in html
+    assert "labelled amber, taken for blue with probability 0.80" in html
+    assert len(html) < 60_000
+
+
+def test_no_mistakes_and_lost_images_are_said_so() -> None:
+    assert "No validation image is misclassified" in mistakes_html(_seen([0, 1], [0, 1]))
+    assert "Images that are gone cannot be shown" in mistakes_html(_seen([0, 1], [1, 1]))
+
+
+def test_predictions_are_kept_and_used_again(tmp_path: Path, photos: Path, keep_network: Keep) -> None:
+    kept, calls = keep_network(tmp_path, 0.4), []
+    first = validate(kept, _task(photos), tmp_path, lambda: calls.append(1))
+    assert isinstance(first, Validated)
+    assert len(first.labels) == len(scan_image_folder(photos).val)
+    np.testing.assert_allclose(first.probabilities.sum(1), 1, atol=1e-5)
+    with np.load(tmp_path / CACHE / "incumbent.npz", allow_pickle=False) as file:
+        assert set(file.files) == {"about", "probabilities"}
+    again = validate(kept, _task(photos), tmp_path, _never)
+    assert isinstance(again, Validated)
+    np.testing.assert_array_equal(again.probabilities, first.probabilities)
+    assert again.paths == first.paths
+    assert calls == [1]
+
+
+@pytest.mark.parametrize("what", ["epoch", "images", "file"])
+def test_what_has_changed_is_predicted_again(tmp_path: Path, keep_network: Keep, what: str) -> None:
+    data = write_image_folder(tmp_path / "photos", {"train": 2, "val": 2})
+    kept, calls = keep_network(tmp_path, 0.4), []
+    validate(kept, _task(data), tmp_path, lambda: calls.append(1))
+    if what == "epoch":
+        kept = replace(kept, fidelity=3)
+    elif what == "images":
+        Image.new("RGB", (32, 32)).save(data / "val" / CLASSES[0] / "more.png")
+    else:
+        (tmp_path / CACHE / "incumbent.npz").write_bytes(b"half a file")
+    seen = validate(kept, _task(data), tmp_path, lambda: calls.append(1))
+    assert isinstance(seen, Validated)
+    assert len(seen.labels) == (7 if what == "images" else 6)
+    assert calls == [1, 1]
+
+
+def test_of_a_dataset_that_is_gone_only_kept_predictions_remain(tmp_path: Path, keep_network: Keep) -> None:
+    data = write_image_folder(tmp_path / "photos", {"train": 2, "val": 2})
+    kept = keep_network(tmp_path, 0.4)
+    before = validate(kept, _task(data), tmp_path, lambda: None)
+    shutil.rmtree(data)
+    after = validate(kept, _task(data), tmp_path, _never)
+    assert isinstance(before, Validated)
+    assert isinstance(after, Validated)
+    np.testing.assert_array_equal(after.labels, before.labels)
+    shutil.rmtree(tmp_path / CACHE)
+    told = validate(kept, _task(data), tmp_path, _never)
+    assert isinstance(told, str)
+    assert f"There is no dataset folder at {data}" in told
+
+
+def test_other_classes_and_damaged_weights_give_a_sentence(
+    tmp_path: Path, photos: Path, keep_network: Keep
+) -> None:
+    kept = keep_network(tmp_path / "a", 0.4, classes=("x", "y", "z"))
+    told = validate(kept, _task(photos), tmp_path / "a", _never)
+    assert isinstance(told, str)
+    assert "no longer those" in told
+    broken = keep_network(tmp_path / "b", 0.4)
+    broken.weights.write_bytes(b"nothing")
+    told = validate(broken, _task(photos), tmp_path / "b", lambda: None)
+    assert isinstance(told, str)
+    assert "cannot be loaded" in told
