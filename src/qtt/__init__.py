@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from qtt.artifacts import get_pretrained_optimizer
+    from qtt.finetune.cv.classification.predictor import load_predictor
     from qtt.tuner import QuickTuner
     from qtt.types import Budget, MetaFeatures, Result, Status, TaskInfo, Trial
 
@@ -20,9 +21,14 @@ __all__ = [
     "Trial",
     "__version__",
     "get_pretrained_optimizer",
+    "load_predictor",
 ]
 
-_HOMES = {"QuickTuner": "qtt.tuner", "get_pretrained_optimizer": "qtt.artifacts"}
+_HOMES = {
+    "QuickTuner": "qtt.tuner",
+    "get_pretrained_optimizer": "qtt.artifacts",
+    "load_predictor": "qtt.finetune.cv.classification.predictor",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -210,6 +210,28 @@ class QuickTuner:
             ).run(chosen)
         return kept_table(record)
 
+    def leaderboard(self, path_to_test_data: str | Path, *, ignore_unknown: bool = False) -> pd.DataFrame:
+        """Every kept network on labelled images, best first; for people, never used for choosing.
+
+        What a reader must know of the images (classes without any, unreadable files) is logged as warnings,
+        and in `attrs["notes"]` of the table. See `qtt.finetune.cv.classification.leaderboard`.
+
+        Args:
+            path_to_test_data: folder of class folders, or one with such a folder `test`.
+            ignore_unknown: leave out images of classes that the search does not know.
+
+        Raises:
+            ConfigError: nothing was run yet, or no network was kept.
+            DatasetError: there are no such images, or unknown classes.
+        """
+        from qtt.finetune.cv.classification.leaderboard import leaderboard
+
+        found = leaderboard(self.record(), path_to_test_data, ignore_unknown=ignore_unknown)
+        for note in found.notes:
+            logger.warning("%s", note)
+        found.table.attrs["notes"] = found.notes
+        return found.table
+
 
 class _Search:
     """One call of `QuickTuner.run`."""

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from qtt.finetune.cv.classification.evaluate import evaluate_incumbent
+    from qtt.finetune.cv.classification.export import export_model
     from qtt.finetune.cv.classification.footprint import footprints
     from qtt.finetune.cv.classification.metafeatures import extract_task_info_metafeat
+    from qtt.finetune.cv.classification.predictor import load_predictor
     from qtt.finetune.cv.classification.script import check_candidates, finetune_script
     from qtt.finetune.cv.classification.settings import FinetuneSettings
 
@@ -17,18 +19,22 @@ __all__ = [
     "FinetuneSettings",
     "check_candidates",
     "evaluate_incumbent",
+    "export_model",
     "extract_task_info_metafeat",
     "finetune_script",
     "footprints",
+    "load_predictor",
 ]
 
 _HOMES = {
     "FinetuneSettings": "settings",
     "evaluate_incumbent": "evaluate",
+    "export_model": "export",
     "footprints": "footprint",
     "extract_task_info_metafeat": "metafeatures",
     "check_candidates": "script",
     "finetune_script": "script",
+    "load_predictor": "predictor",
 }
 
 

@@ -48,11 +48,22 @@ def decode(path: Path, size: int, interpolation: str) -> NDArray[np.uint8]:
             colours = _to_rgb(image)
     except UNREADABLE as error:
         raise unreadable(path, error) from error
-    side = min(colours.size)
-    left, top = (colours.width - side) / 2, (colours.height - side) / 2
-    box = (left, top, left + side, top + side)
-    resized = colours.resize((size, size), FILTERS.get(interpolation, Image.Resampling.BICUBIC), box=box)
-    return np.array(resized)
+    return _square(colours, size, interpolation)
+
+
+def decode_image(image: Image.Image, size: int, interpolation: str) -> NDArray[np.uint8]:
+    """What `decode` makes of an image that is open already, and stays as it is.
+
+    A JPEG that is much larger than `size` is decoded at its full scale here, so pixels differ a little.
+
+    Raises:
+        OSError, ValueError, …: see `UNREADABLE`; its file is damaged.
+    """
+    image.load()
+    upright = image
+    with suppress(*UNREADABLE, KeyError, TypeError, ZeroDivisionError):
+        upright = ImageOps.exif_transpose(image)
+    return _square(_to_rgb(upright), size, interpolation)
 
 
 def unreadable(path: Path, error: BaseException) -> DatasetError:
@@ -69,3 +80,12 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if "transparency" in image.info:
         image = image.convert("RGBA")
     return image.convert("RGB")
+
+
+def _square(image: Image.Image, size: int, interpolation: str) -> NDArray[np.uint8]:
+    """The middle square of an RGB image, resized; (size, size, 3)."""
+    side = min(image.size)
+    left, top = (image.width - side) / 2, (image.height - side) / 2
+    box = (left, top, left + side, top + side)
+    resized = image.resize((size, size), FILTERS.get(interpolation, Image.Resampling.BICUBIC), box=box)
+    return np.array(resized)

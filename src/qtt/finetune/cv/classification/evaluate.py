@@ -1,4 +1,4 @@
-"""Figures of a search's incumbent on images that the search has not seen."""
+"""Figures of kept networks on images that the search has not seen."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ from qtt.errors import ConfigError
 from qtt.finetune.cv.classification.inference import predictions
 from qtt.kept_models import INCUMBENT, WEIGHTS, KeptModel
 from qtt.run_folder import RunFolder
+from qtt.types import TaskInfo
 
 
 def evaluate_incumbent(run_dir: Path | str) -> dict[str, float]:
@@ -18,7 +19,17 @@ def evaluate_incumbent(run_dir: Path | str) -> dict[str, float]:
     folder = Path(run_dir) / INCUMBENT
     if not (folder / WEIGHTS).exists():
         raise ConfigError(f"{run_dir} holds no weights of an incumbent ({INCUMBENT}/{WEIGHTS}).")
-    tested = predictions(KeptModel.read(folder), RunFolder(Path(run_dir)).task(), "test")
+    return evaluate_model(KeptModel.read(folder), RunFolder(Path(run_dir)).task())
+
+
+def evaluate_model(model: KeptModel, task: TaskInfo) -> dict[str, float]:
+    """Top-1 accuracy of a kept network on the dataset's test split; empty where there is none.
+
+    Raises:
+        ConfigError: the network cannot be loaded.
+        DatasetError: the dataset is gone or has changed.
+    """
+    tested = predictions(model, task, "test")
     if tested is None:
         return {}
     return {"test accuracy": float((tested.probabilities.argmax(1) == tested.labels).mean())}

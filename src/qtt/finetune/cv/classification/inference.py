@@ -15,13 +15,14 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from qtt.data.image_folder import scan_image_folder
-from qtt.errors import ConfigError
+from qtt.errors import ConfigError, unknown
 from qtt.finetune.cv.classification.data import BatchDataset, EvalOrder, Split, cache_limit, open_split
 from qtt.finetune.cv.classification.epoch import choose_device
 from qtt.finetune.cv.classification.model import in_fast_layout
 from qtt.finetune.cv.classification.settings import FinetuneSettings
 from qtt.finetune.cv.classification.sizes import input_size, size_arguments
 from qtt.kept_models import KeptModel
+from qtt.run_record import RunRecord
 from qtt.types import ModelCard, TaskInfo
 
 BATCH = 64
@@ -59,7 +60,7 @@ class Classifier:
         Raises:
             ConfigError: it is no image classifier, or its weights are damaged.
         """
-        if model.card is None:
+        if model.card is None or not model.class_names:
             raise ConfigError(f"{model.folder} holds no network of a model hub, and cannot classify images.")
         settings = FinetuneSettings.from_mapping(task.settings)
         size = input_size(model.card, settings, task.image_size)
@@ -70,10 +71,19 @@ class Classifier:
     @torch.inference_mode()
     def logits(self, images: Tensor) -> Tensor:
         """Outputs (b, c) on the CPU for images (b, 3, s, s) uint8."""
+        outputs: Tensor = self.network(self.normalized(images))
+        return outputs.float().cpu()
+
+    def normalized(self, images: Tensor) -> Tensor:
+        """What the network takes, (b, 3, s, s) on its device, of images (b, 3, s, s) uint8."""
         mean = 255 * torch.tensor(self.card.mean, device=self.device).view(-1, 1, 1)
         std = 255 * torch.tensor(self.card.std, device=self.device).view(-1, 1, 1)
-        outputs: Tensor = self.network((images.to(self.device).float() - mean) / std)
-        return outputs.float().cpu()
+        return (images.to(self.device).float() - mean) / std
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers were learned, the classifier's included."""
+        return sum(parameter.numel() for parameter in self.network.parameters())
 
     def probabilities(self, split: Split) -> NDArray[np.float32]:
         """Of the classes for all images of a split; (n, c)."""
@@ -99,6 +109,25 @@ def predictions(model: KeptModel, task: TaskInfo, split: str = "val") -> Predict
     images = open_split(folder, samples, settings, classifier.size, interpolation, cache_limit(settings))
     paths = tuple(path for path, _ in samples)
     return Predictions(classifier.probabilities(images), np.asarray(images.labels), paths)
+
+
+def kept_model(record: RunRecord, which: str | int = "best") -> KeptModel:
+    """One of a run's networks: `best` on the validation images, `incumbent`, a pipeline's id, or a name.
+
+    Of a pipeline that was kept twice, by the search and by finetuning, the id means the better one.
+
+    Raises:
+        ConfigError: there is no such network; those that there are are named.
+    """
+    best = record.best_model()
+    if which == "best":
+        return best
+    for model in record.kept():
+        if which == model.name or str(which) == str(model.config_id):
+            return model
+    ids = dict.fromkeys(str(model.config_id) for model in record.kept())
+    names = ["best", *(model.name for model in record.kept()), *ids]
+    raise ConfigError(f"{unknown('network', str(which), names)} {record.path} keeps {', '.join(names)}.")
 
 
 def _network(model: KeptModel, num_classes: int, size: int) -> nn.Module:

@@ -1,0 +1,96 @@
+"""`python -m qtt.finetune RUN_DIR`: train the best pipelines of a search to the end of their schedules.
+
+python -m qtt.finetune runs/quickstart/default --k 3 --budget 600
+"""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from qtt.cli import INTERRUPTED, errors_for_people, python_command
+from qtt.console_tables import frame_table, wide_console
+from qtt.files import write_json
+from qtt.final_training import kept_table
+from qtt.run_record import RunRecord
+from qtt.tuner import QuickTuner
+
+FORMATS = {"config_id": "d", "score": ".4f", "epoch": "d", "searched": ".4f"}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    console = wide_console()
+    with errors_for_people():
+        tuner = QuickTuner.load(options.run_dir)
+        try:
+            tuner.finetune(options.k, options.budget, pipelines=options.pipelines, console=console)
+        except KeyboardInterrupt:
+            console.print("Interrupted; everything finished is kept.")
+            again = shlex.join(sys.argv[1:] if arguments is None else list(arguments))
+            _say(console, f"To go on: {python_command()} -m qtt.finetune {again}")
+            return INTERRUPTED
+        _show(tuner.record(), options.run_dir, console)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m qtt.finetune",
+        description="Train the best pipelines of a search to the end of their schedules, from their "
+        "checkpoints, and keep each one's best epoch. The same command goes on where it was interrupted.",
+    )
+    parser.add_argument("run_dir", type=Path, help="folder of the search")
+    parser.add_argument("--k", type=_count, default=3, help="how many, the best first (default: 3)")
+    parser.add_argument(
+        "--budget", type=_seconds, help="seconds for all of them together (default: no limit)"
+    )
+    parser.add_argument(
+        "--pipelines", type=int, nargs="+", metavar="ID", help="these pipelines in place of the best"
+    )
+    return parser
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return value
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"{text} is not positive")
+    return value
+
+
+def _show(record: RunRecord, run_dir: Path, console: Console) -> None:
+    """The kept networks, the test accuracy of the best, and what to do with them."""
+    table = kept_table(record).drop(columns="folder")
+    console.print(frame_table(table, FORMATS, f"{len(table)} kept networks"))
+    best = record.best_model()
+    if best.card is not None and record.task.path.is_dir():
+        from qtt.finetune.cv.classification.evaluate import evaluate_model
+
+        figures = evaluate_model(best, record.task)
+        write_json(best.folder / "test.json", figures)
+        for name, value in figures.items():
+            console.print(Text(f"{name} of {best.name}: {value:.4f}", style="bold"))
+    _say(console, f"Networks are in {record.path}")
+    where = shlex.quote(str(run_dir))
+    _say(console, f"To classify images: {python_command()} -m qtt.predict {where} FOLDER")
+    _say(console, f"To use the best elsewhere: {python_command()} -m qtt.export {where}")
+
+
+def _say(console: Console, message: str) -> None:
+    console.print(Text(message), soft_wrap=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,151 @@
+"""Every network that a search kept, on labelled images that it has not seen (tool paper, section 3)."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from qtt.data.found_images import LabelledImages, find_labelled
+from qtt.errors import DatasetError
+from qtt.finetune.cv.classification.image_predictions import Unreadable
+from qtt.finetune.cv.classification.inference import BATCH, Classifier
+from qtt.finetune.cv.classification.metrics import calibration_error, log_loss, top_accuracy
+from qtt.finetune.cv.classification.predictor import Predictor
+from qtt.kept_models import KeptModel
+from qtt.run_record import RunRecord
+
+TIMED = 1.0
+"""Seconds for which a network's speed is measured."""
+
+Watch = Callable[[str, int, int], None]
+"""Told of a network's name, images done and images in all."""
+
+
+@dataclass(frozen=True, eq=False)
+class Leaderboard:
+    """Figures of the kept networks on test images.
+
+    table: one row per network, best first. images: how many count. labelled: what was found.
+    unreadable: images that were left out.
+    """
+
+    table: pd.DataFrame
+    images: int
+    labelled: LabelledImages
+    unreadable: tuple[Unreadable, ...]
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the table must know of the images, in sentences."""
+        notes = []
+        if self.labelled.ignored:
+            counts = ", ".join(f"{name} ({count})" for name, count in self.labelled.ignored.items())
+            total = sum(self.labelled.ignored.values())
+            notes.append(f"{total} images of classes that the search does not know are left out: {counts}.")
+        if self.labelled.missing:
+            names = ", ".join(self.labelled.missing)
+            notes.append(f"Classes without test images, about which nothing is said: {names}.")
+        if self.unreadable:
+            reasons = " ".join(left_out.reason for left_out in self.unreadable)
+            notes.append(f"{len(self.unreadable)} images cannot be read and are left out: {reasons}")
+        return notes
+
+
+def leaderboard(
+    record: RunRecord,
+    path_to_test_data: str | Path,
+    *,
+    ignore_unknown: bool = False,
+    device: str = "auto",
+    watch: Watch = lambda name, done, images: None,
+) -> Leaderboard:
+    """Evaluate every kept network; a report for people, never used for choosing among the networks.
+
+    Whoever chose by these figures would need yet other images to know how good the choice is.
+
+    Columns of the table: name, config_id, model, validation (score in the search), top1, top5 (accuracies;
+    with c < 5 classes `top<c>`), log_loss, calibration_error (see `metrics`; 15 bins),
+    images_per_second (of the network on this machine, in batches of 64, without decoding), parameters
+    (millions), images.
+
+    Args:
+        record: the run.
+        path_to_test_data: folder of class folders, or one with such a folder `test`.
+        ignore_unknown: leave out images of classes that the search does not know.
+        device: auto (CUDA where there is one), cpu or cuda.
+        watch: told how far it is.
+
+    Raises:
+        ConfigError: no network was kept, or one cannot be loaded.
+        DatasetError: no images, none that can be read, or unknown classes.
+    """
+    record.best_model()
+    labelled = find_labelled(Path(path_to_test_data), record.task.class_names, ignore_unknown)
+    rows, images = [], 0
+    unreadable: tuple[Unreadable, ...] = ()
+    for kept in record.kept():
+        predictor = Predictor.of(kept, record, device)
+        probabilities, labels, unreadable = _predict(predictor, labelled, watch)
+        images = len(labels)
+        rows.append(_row(kept, predictor.classifier, probabilities, labels))
+    table = pd.DataFrame(rows).sort_values(["top1", "log_loss"], ascending=[False, True], ignore_index=True)
+    return Leaderboard(table, images, labelled, unreadable)
+
+
+def _predict(
+    predictor: Predictor, labelled: LabelledImages, watch: Watch
+) -> tuple[NDArray[np.float32], NDArray[np.int64], tuple[Unreadable, ...]]:
+    """Probabilities (n, c) and labels (n,) of the images that can be read, and the others."""
+    paths = [path for path, _ in labelled.samples]
+    known = np.array([label for _, label in labelled.samples], dtype=np.int64)
+    probabilities, positions = [], []
+    unreadable: list[Unreadable] = []
+    for part in predictor.stream(paths, skip_unreadable=True):
+        probabilities.append(part.probabilities)
+        positions.append(part.positions)
+        unreadable += part.unreadable
+        watch(predictor.kept.name, sum(map(len, positions)) + len(unreadable), len(paths))
+    labels = known[np.concatenate(positions)]
+    if not len(labels):
+        raise DatasetError(f"None of the {len(paths)} test images can be read: {unreadable[0].reason}")
+    return np.concatenate(probabilities), labels, tuple(unreadable)
+
+
+def _row(
+    kept: KeptModel, classifier: Classifier, probabilities: NDArray[np.float32], labels: NDArray[np.int64]
+) -> dict[str, object]:
+    several = min(5, len(kept.class_names))
+    return {
+        "name": kept.name,
+        "config_id": kept.config_id,
+        "model": kept.config.get("model"),
+        "validation": kept.score,
+        "top1": top_accuracy(probabilities, labels),
+        f"top{several}": top_accuracy(probabilities, labels, several),
+        "log_loss": log_loss(probabilities, labels),
+        "calibration_error": calibration_error(probabilities, labels),
+        "images_per_second": measure_speed(classifier),
+        "parameters": classifier.parameters / 1e6,
+        "images": len(labels),
+    }
+
+
+def measure_speed(classifier: Classifier, seconds: float = TIMED) -> float:
+    """Images per second of a network on its device, in batches of 64: the median of repeated passes.
+
+    Uploading, normalising and the pass itself count, decoding does not.
+    """
+    images = torch.zeros((BATCH, 3, classifier.size, classifier.size), dtype=torch.uint8)
+    images = images.contiguous(memory_format=torch.channels_last)
+    classifier.logits(images)  # the first pass sets things up
+    passes: list[float] = []
+    while sum(passes) < seconds or len(passes) < 3:
+        begin = time.perf_counter()
+        classifier.logits(images)  # its result is on the CPU, so the device has finished
+        passes.append(time.perf_counter() - begin)
+    return BATCH / float(np.median(passes))
