@@ -55,6 +55,17 @@ def shared_data() -> Path:
     return SHARED
 
 
+@pytest.fixture(scope="session")
+def kept_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a finished search over images of three classes; tests that write there copy it."""
+    from images import write_image_folder
+    from kept_runs import search
+
+    folder = tmp_path_factory.mktemp("kept")
+    dataset = write_image_folder(folder / "colours", {"train": 8, "val": 7, "test": 5}, side=70)
+    return search(folder / "run", dataset)
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of its own, with room for a few checkpoints."""

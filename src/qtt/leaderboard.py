@@ -6,6 +6,7 @@ python -m qtt.leaderboard runs/quickstart/default path/to/test --csv leaderboard
 import argparse
 import shlex
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -43,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with errors_for_people():
         record = RunRecord.load(options.run_dir)
         try:
-            table, images, notes = _evaluate(record, options, console)
+            with warnings.catch_warnings(action="ignore"):  # Pillow's, about metadata and large images
+                table, images, notes = _evaluate(record, options, console)
         except KeyboardInterrupt:
             console.print("Interrupted.")
             return INTERRUPTED

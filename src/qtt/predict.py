@@ -6,6 +6,7 @@ python -m qtt.predict runs/quickstart/default photos --out predictions.csv --top
 import argparse
 import shlex
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         kept = predictor.kept
         described = f"{kept.config.get('model')}, epoch {kept.fidelity}, validation {kept.score:.4f}"
         _say(console, f"{len(images)} images, pipeline #{kept.config_id} ({described})")
-        done = _classify(predictor, images, options, console)
+        with warnings.catch_warnings(action="ignore"):  # Pillow's, about metadata and large images
+            done = _classify(predictor, images, options, console)
     return _report(done, len(images), options, console)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,9 @@ from qtt.finetune.cv.classification.inference import BATCH, Classifier, kept_mod
 from qtt.kept_models import KeptModel
 from qtt.machine import available_cores
 from qtt.run_record import RunRecord
+
+_loading = Lock()
+"""Pillow reads an open file once, at first need; the same image may be given several times."""
 
 ImageSource = str | Path | Image.Image | NDArray[np.uint8]
 """A file, or an image: Pillow's or an array (h, w), (h, w, 1), (h, w, 3) or (h, w, 4) of uint8."""
@@ -124,6 +128,8 @@ class Predictor:
             if isinstance(source, str | Path):
                 return decode(Path(source), size, interpolation)
             image = source if isinstance(source, Image.Image) else _from_array(source)
+            with _loading:
+                image.load()
             return decode_image(image, size, interpolation)
         except DatasetError as error:
             return error
