@@ -50,6 +50,7 @@ def main() -> None:
     try:
         _app()
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         Console(stderr=True, highlight=False).print("Interrupted. Repeat the command to go on.")
         sys.exit(INTERRUPTED)
     finally:

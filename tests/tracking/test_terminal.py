@@ -84,6 +84,7 @@ def test_ctrl_c_keeps_everything_restores_the_terminal_and_says_how_to_go_on(tmp
     assert (tmp_path / "run" / "incumbent" / "weights.safetensors").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("moment", ["Searching", "now +"])
 def test_an_impatient_user_finds_the_terminal_as_it_was(moment: str, tmp_path: Path) -> None:

@@ -1,7 +1,10 @@
 """The search on the console: a live view in a terminal, plain lines elsewhere, a table at the end."""
 
+import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pandas as pd
@@ -86,13 +89,17 @@ class ConsoleTracker:
             self._say(event_line(event, self._progress.name(result.config_id)))
 
     def finish(self, summary: Summary) -> None:
-        """Print why the search ended and the best pipelines."""
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
-        if self._heart is not None:
-            self._heart.stop()
-            self._heart = None
+        """Print why the search ended and the best pipelines; Ctrl-C does not leave the terminal half-way."""
+        with _uninterrupted():
+            if self._live is not None:
+                self._live.stop()
+                self._live = None
+            if self._heart is not None:
+                self._heart.stop()
+                self._heart = None
+            self._show_end(summary)
+
+    def _show_end(self, summary: Summary) -> None:
         if not self._quiet or summary.interrupted or summary.incumbent is None:
             spent = f"{counted(summary.history.evaluations, 'epoch')}, {summary.elapsed:.0f} s"
             self._say(Text(f"{summary.reason} ({spent})"))
@@ -139,6 +146,19 @@ class _Heart:
             if not self._wake.wait(self._seconds):
                 self._console.show_life()
             self._wake.clear()
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ignore Ctrl-C for a moment."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous or signal.SIG_DFL)
 
 
 def best_table(history: History, candidates: Candidates, width: int) -> Table:
