@@ -1,6 +1,7 @@
 """`python -m qtt.finetune RUN_DIR`: train the best pipelines of a search to the end of their schedules.
 
 python -m qtt.finetune runs/quickstart/default --k 3 --budget 600
+python -m qtt.finetune runs/quickstart/default --k 1 --prefer params --within 0.01
 """
 
 import argparse
@@ -16,6 +17,7 @@ from qtt.cli import INTERRUPTED, errors_for_people, python_command
 from qtt.console_tables import frame_table, wide_console
 from qtt.files import write_json
 from qtt.final_training import kept_table
+from qtt.fronts import COSTS
 from qtt.run_record import RunRecord
 from qtt.tuner import QuickTuner
 
@@ -29,7 +31,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with errors_for_people():
         tuner = QuickTuner.load(options.run_dir)
         try:
-            tuner.finetune(options.k, options.budget, pipelines=options.pipelines, console=console)
+            tuner.finetune(
+                options.k,
+                options.budget,
+                pipelines=options.pipelines,
+                prefer=options.prefer,
+                within=options.within,
+                console=console,
+            )
         except KeyboardInterrupt:
             console.print("Interrupted; everything finished is kept.")
             again = shlex.join(sys.argv[1:] if arguments is None else list(arguments))
@@ -47,6 +56,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("run_dir", type=Path, help="folder of the search")
     parser.add_argument("--k", type=_count, default=3, help="how many, the best first (default: 3)")
+    parser.add_argument(
+        "--prefer", choices=COSTS, help="the cheapest pipelines of the front in place of the best"
+    )
+    parser.add_argument(
+        "--within", type=float, default=0.01, help="with --prefer: how far below the best (default: 0.01)"
+    )
     parser.add_argument(
         "--budget", type=_seconds, help="seconds for all of them together (default: no limit)"
     )

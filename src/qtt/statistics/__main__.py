@@ -14,10 +14,18 @@ from rich.text import Text
 
 from qtt.cli import errors_for_people, python_command
 from qtt.console_tables import frame_table, wide_console
+from qtt.fronts import COSTS, front
 from qtt.run_record import RunRecord
 from qtt.statistics import HEADLINE, pipeline_table
 
 FORMATS = {"config_id": "d", "score": ".4f", "epoch": "d", "epochs": "d", "seconds": ".1f"}
+FRONT_FORMATS = {
+    "config_id": "d",
+    "score": ".4f",
+    "params": ",.0f",
+    "latency_ms": ".3g",
+    "seconds": ".2f",
+}
 FIXED_WIDTH, COLUMN_WIDTH = 75, 14
 """Columns of text that the table needs at least, and for each hyperparameter."""
 
@@ -29,16 +37,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("run_dir", type=Path, help="folder of the search")
     parser.add_argument("--top", type=int, metavar="N", help="show this many pipelines alone")
+    parser.add_argument(
+        "--front", choices=COSTS, help="show the pipelines alone that no other beats in score and this cost"
+    )
     parser.add_argument("--csv", type=Path, help="also write all pipelines and hyperparameters to this file")
     options = parser.parse_args(arguments)
     console = wide_console()
     with errors_for_people():
         record = RunRecord.load(options.run_dir)
         frame = pipeline_table(record.history, record.candidates)
+        points = None if options.front is None else front(record, options.front)
     failed = len(record.history.failed)
-    shown = _shown(frame, console.width).head(options.top)
-    title = f"Best {len(shown)} of {len(frame)} pipelines, {record.elapsed:.0f} s"
-    console.print(frame_table(shown, FORMATS, title))
+    if points is None:
+        shown = _shown(frame, console.width).head(options.top)
+        title = f"Best {len(shown)} of {len(frame)} pipelines, {record.elapsed:.0f} s"
+        console.print(frame_table(shown, FORMATS, title))
+    else:
+        title = f"Front of score and {options.front}, {len(frame)} pipelines"
+        console.print(frame_table(points.head(options.top), FRONT_FORMATS, title))
     if failed:
         console.print(f"{failed} pipelines failed; {record.path / 'search.log'} says why.", soft_wrap=True)
     if options.csv is not None:
