@@ -58,15 +58,12 @@ def _write(options: argparse.Namespace, console: Console) -> None:
     out = options.out or home / name
     figures = options.figures or home / "figures"
     report.write(out, figures)
-    console.print(f"The report is {out}", soft_wrap=True, markup=False)
-    console.print(
-        f"Its {len(report.charts)} figures, as PNG and SVG, are in {figures}", soft_wrap=True, markup=False
-    )
-    console.print(
-        f"To look at it: {python_command()} -m webbrowser {out.absolute().as_uri()}",
-        soft_wrap=True,
-        markup=False,
-    )
+    lines = [f"The report is {out}"]
+    if report.charts:
+        lines.append(f"Its {len(report.charts)} figures, as PNG and SVG, are in {figures}")
+    lines.append(f"To look at it: {python_command()} -m webbrowser {out.absolute().as_uri()}")
+    for line in lines:
+        console.print(line, soft_wrap=True, markup=False)
 
 
 if __name__ == "__main__":

@@ -137,3 +137,11 @@ def test_runs_without_any_result_compare_too(tmp_path: Path, write_run: WriteRun
     report = comparison_report(views)
     assert "No search has finished an epoch yet" in report.html
     assert report.charts == ()
+
+
+def test_more_groups_than_a_chart_can_tell_apart_are_said_so(tmp_path: Path, write_run: WriteRun) -> None:
+    views = [write_run(tmp_path / f"run-{i}", _told((1 + i, i / 20), (60, i / 15))) for i in range(14)]
+    report = comparison_report(views)
+    assert "The figures show the best 12 of 14 groups." in report.html
+    assert "run-13 (" in report.charts[0].svg
+    assert "run-0 (" not in report.charts[0].svg

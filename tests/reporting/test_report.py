@@ -93,7 +93,7 @@ def test_a_whole_run_is_told(
         "budget: 1 min",
         "CUDA out of memory",
         "loss is NaN",
-        "too few",
+        "Only 3 pipelines finished an epoch; 10 are the least",
         "Confusion matrix",
         "Expected calibration error",
         "Worst confusions",

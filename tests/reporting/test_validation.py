@@ -75,11 +75,14 @@ def test_intervals_are_wilsons() -> None:
     np.testing.assert_allclose(high, [0.7634, 1.0], atol=1e-4)
 
 
-def test_a_network_that_errs_with_confidence_is_called_too_sure() -> None:
-    assert "too sure of itself" in calibration_chart(_seen([0, 1, 2], [0, 0, 0], [0.9, 0.9, 0.9])).note
-    assert (
-        "less sure than it could be" in calibration_chart(_seen([0, 1, 2], [0, 1, 2], [0.6, 0.6, 0.6])).note
-    )
+def test_a_network_is_called_too_sure_only_beyond_chance() -> None:
+    notes = [
+        calibration_chart(_seen([0] * 50, [0] * right + [1] * (50 - right), [sure] * 50)).note
+        for right, sure in ((20, 0.9), (48, 0.6), (40, 0.82))
+    ]
+    assert "too sure of itself" in notes[0]
+    assert "less sure than it could be" in notes[1]
+    assert "agree within their error" in notes[2]
 
 
 def test_of_many_classes_the_most_confused_are_shown() -> None:

@@ -79,7 +79,8 @@ def calibration_chart(seen: Validated) -> Chart:
         f"Expected calibration error {found.error:.3f} with {BINS} bins over {len(seen.labels)} images: mean "
         f"confidence {seen.confidence.mean():.3f}, accuracy {seen.accuracy:.3f}"
     )
-    told += f", so it is {lean}." if abs(gap) >= 0.01 else "."
+    error = Z * np.sqrt(seen.accuracy * (1 - seen.accuracy) / len(seen.labels))
+    told += f", so it is {lean}." if abs(gap) > error else ", which agree within their error."
     note = f"{told} Whiskers: 95 % Wilson intervals."
     return chart(
         "calibration",

@@ -1,19 +1,21 @@
 """The report of several searches."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from qtt.reporting import page, words
 from qtt.reporting.charts import COLOURS, INK, MARKERS, STYLES, WIDTH, Chart, chart, legend_below, time_axis
-from qtt.reporting.comparison import Group, band, grouped
+from qtt.reporting.comparison import Band, Group, band, grouped
 from qtt.reporting.output import Report
 from qtt.reporting.page import Cell, Section
+from qtt.reporting.progress import incumbent_steps
 from qtt.reporting.run_view import RunView
 from qtt.reporting.tables import number
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 MOST_GROUPS = 12
@@ -53,6 +55,9 @@ def _lead(views: Sequence[RunView], groups: Sequence[Group]) -> str:
             f"Interrupted or still running, for the budget is not spent: {words.listed(unspent)}. Their last "
             "incumbents are carried on to the end."
         )
+    drawable = sum(bool(group.with_results) for group in groups)
+    if drawable > MOST_GROUPS:
+        warnings.append(f"The figures show the best {MOST_GROUPS} of {drawable} groups.")
     if len({view.record.task.path for view in views}) > 1:
         warnings.append("The searches are of different datasets, so their scores do not compare.")
     counts = f"{words.counted(len(views), 'search')} in {words.counted(len(groups), 'group')}"
@@ -78,36 +83,23 @@ def _over_time(groups: Sequence[Group]) -> Chart:
     end = max(run.record.elapsed for group in groups for run in group.with_results)
     name = groups[0].runs[0].score_name
 
+    bands = [band(group.with_results) for group in groups]
+    low = min(float(np.min(b.mean if b.low is None else b.low)) for b in bands)
+    high = max(float(b.mean.max()) for b in bands)
+
     def plot(figure: "Figure") -> None:
         axes = figure.add_subplot()
         unit = time_axis(axes, end)
         for i, group in enumerate(groups):
-            found, colour = band(group.with_results), COLOURS[i % len(COLOURS)]
-            times = [unit(t) for t in found.times]
-            label = f"{words.shortened(group.label, 44)} ({len(group.with_results)})"
-            marks: dict[str, Any] = {
-                "marker": MARKERS[i % len(MARKERS)],
-                "ms": 4,
-                "markevery": max(len(times) // 8, 1),
-            }
-            axes.step(
-                times,
-                found.mean,
-                where="post",
-                color=colour,
-                ls=STYLES[i % len(STYLES)],
-                label=label,
-                **marks,
-            )
-            if found.low is not None and found.high is not None:
-                axes.fill_between(times, found.low, found.high, step="post", color=colour, alpha=0.15, lw=0)
-        axes.set(ylabel=f"best {name} so far")
-        axes.set_xlim(left=0)
+            _group(axes, group, bands[i], unit, i)
+        axes.set(ylabel=f"best {name} so far", ylim=(low - 0.2 * (high - low or 0.1), None))
+        axes.set_xlim(0, 1.03 * unit(end))
         legend_below(figure, axes, columns=1)
 
     note = (
-        "Mean over the runs of a group (their number in brackets), from the time at which each has a result. "
-        "Bands: 95 % bootstrap intervals of that mean over runs; too narrow when runs are few."
+        "Thick: mean over the runs of a group (their number in brackets), from the time at which each has a "
+        "result; thin: the runs. Bands: 95 % bootstrap intervals of that mean over runs; they are too narrow "
+        "when runs are few."
     )
     told = [f"{group.label}: {_mean_text(group)}" for group in groups]
     height = 3.3 + 0.2 * len(groups)
@@ -121,13 +113,45 @@ def _over_time(groups: Sequence[Group]) -> Chart:
     )
 
 
+def _group(axes: "Axes", group: Group, found: Band, unit: Callable[[float], float], position: int) -> None:
+    """The mean of a group, and its band and single runs where there are several."""
+    colour, marker, style = _look(position)
+    times = [unit(t) for t in found.times]
+    label = f"{words.shortened(group.label, 44)} ({len(group.with_results)})"
+    every = max(len(times) // 8, 1)
+    axes.step(
+        times,
+        found.mean,
+        where="post",
+        color=colour,
+        ls=style,
+        marker=marker,
+        ms=4,
+        markevery=every,
+        label=label,
+    )
+    if found.low is None or found.high is None:
+        return
+    axes.fill_between(times, found.low, found.high, step="post", color=colour, alpha=0.15, lw=0)
+    for run in group.with_results:
+        steps = incumbent_steps(run)
+        own = [unit(t) for t, _ in (*steps, (run.record.elapsed, 0.0))]
+        axes.step(own, [s for _, s in (*steps, steps[-1])], where="post", color=colour, lw=0.8, alpha=0.4)
+
+
+def _look(position: int) -> tuple[str, str, Any]:
+    """Colour, marker and line style of a group; where colours come again, the others do not with them."""
+    shifted = position + position // len(COLOURS)
+    return COLOURS[position % len(COLOURS)], MARKERS[shifted % len(MARKERS)], STYLES[shifted % len(STYLES)]
+
+
 def _final(groups: Sequence[Group]) -> Chart:
     name = groups[0].runs[0].score_name
 
     def plot(figure: "Figure") -> None:
         axes = figure.add_subplot()
         for i, group in enumerate(groups):
-            colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
+            colour, marker, _ = _look(i)
             scores = _scores_of(group)
             places = i + np.linspace(-0.12, 0.12, len(scores)) if len(scores) > 1 else [i]
             axes.plot(scores, places, marker, color=colour, alpha=0.8, ms=6, mew=0)

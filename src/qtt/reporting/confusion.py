@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MOST_CLASSES = 24
 """Classes that a matrix on a page can name."""
 
-COUNTED = 14
+COUNTED = 20
 """Classes up to which the counts are written into the matrix."""
 
 MISTAKES, IMAGES, SIDE = 6, 6, 72
@@ -44,7 +44,7 @@ def confusion_chart(seen: Validated) -> Chart:
         upright = max(len(name) for name in names) > 3
         axes.set_xticks(ticks, names, rotation=90 if upright else 0)
         axes.set_yticks(ticks, names)
-        axes.tick_params(length=0, labelsize=10 if len(shown) <= COUNTED else 8)
+        axes.tick_params(length=0, labelsize=10 if len(shown) <= 12 else 8)
         axes.set(xlabel="predicted", ylabel="true", aspect="equal")
         axes.invert_yaxis()
         axes.grid(visible=False)
@@ -70,10 +70,11 @@ def _most_confused(counts: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _write_counts(axes: "Axes", counts: NDArray[np.int64], share: NDArray[np.float64]) -> None:
+    size = 9 if len(counts) <= 12 else 6.5
     for (i, j), number in np.ndenumerate(counts):
         if number:
             colour = "white" if share[i, j] > 0.55 else INK
-            axes.text(j + 0.5, i + 0.5, str(number), ha="center", va="center", color=colour, fontsize=9)
+            axes.text(j + 0.5, i + 0.5, str(number), ha="center", va="center", color=colour, fontsize=size)
 
 
 def mistakes_html(seen: Validated) -> str:

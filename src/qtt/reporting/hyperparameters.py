@@ -6,7 +6,7 @@ import numpy as np
 
 from qtt.reporting import words
 from qtt.reporting.charts import BLUE, INK, MUTED, WIDTH, Chart, chart
-from qtt.reporting.importance import EPOCH, Importance, hyperparameter_importance, varying
+from qtt.reporting.importance import EPOCH, LEAST_PIPELINES, Importance, hyperparameter_importance, varying
 from qtt.reporting.run_view import RunView
 from qtt.statistics import HEADLINE
 
@@ -41,11 +41,11 @@ def measure(view: RunView) -> Importance | None:
 def judgement(found: Importance | None, pipelines: int) -> tuple[str, bool]:
     """How far the importance can be trusted, in words, and whether it is worth drawing."""
     if found is None:
-        return (
-            f"Only {words.counted(pipelines, 'pipeline')} finished an epoch, or they do not differ: too few "
-            "to say which hyperparameters matter.",
-            False,
+        few = (
+            f"Only {words.counted(pipelines, 'pipeline')} finished an epoch; {LEAST_PIPELINES} are the least"
         )
+        same = "The pipelines that finished an epoch do not differ in settings or scores; they would have to"
+        return f"{few if pipelines < LEAST_PIPELINES else same} to say which hyperparameters matter.", False
     basis = (
         f"From {words.counted(found.observations, 'finished epoch')} of "
         f"{words.counted(found.pipelines, 'pipeline')}: a random forest that predicts the scores of "

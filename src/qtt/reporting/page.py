@@ -10,6 +10,9 @@ from qtt.reporting.charts import Chart
 
 ASSETS = Path(__file__).parent
 
+MANY = 12
+"""Columns beyond which a table has upright headings in print."""
+
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 """What a browser may load: nothing from elsewhere."""
 
@@ -74,7 +77,7 @@ def page(title: str, subtitle: str, lead: str, sections: Sequence[Section]) -> s
 
 
 def paragraph(text: str, kind: str = "") -> str:
-    """One paragraph. kind: `note` for an aside, `warning` for something to beware of."""
+    """One paragraph. kind: `note`: an aside; `warning`: something to beware of; `screen`: not printed."""
     return f'<p class="{kind}">{escape(text)}</p>' if kind else f"<p>{escape(text)}</p>"
 
 
@@ -112,9 +115,10 @@ def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[Cell]], 
     rows = list(rows)
     heads = [_header(name, sortable, _numeric(rows, i)) for i, name in enumerate(columns)]
     body = "\n".join(f"<tr>{''.join(_cell(i, cell) for i, cell in enumerate(row))}</tr>" for row in rows)
+    kind = (" data-sortable" if sortable else "") + (' class="many"' if len(columns) > MANY else "")
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}">'
-        f"<table{' data-sortable' if sortable else ''}>\n<caption>{escape(caption)}</caption>\n"
+        f"<table{kind}>\n<caption>{escape(caption)}</caption>\n"
         f"<thead><tr>{''.join(heads)}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table></div>"
     )
 

@@ -43,7 +43,7 @@ def incumbent_chart(view: RunView) -> Chart:
         axes.step([*times, unit(end)], [*scores, scores[-1]], where="post", color=BLUE, label="best so far")
         axes.plot(times, scores, "o", color=BLUE, ms=5)
         axes.set(ylabel=view.score_name, ylim=(bottom, None))
-        axes.set_xlim(left=0)
+        axes.set_xlim(0, 1.03 * unit(end))
         legend_below(figure, axes)
 
     (first, low), (last, high) = steps[0], steps[-1]

@@ -96,7 +96,7 @@ def _headline(view: RunView) -> list[tuple[str, str, str]]:
             )
         )
     for name, figure in view.test_figures(view.record.path / "incumbent").items():
-        tiles.append((name, words.score(figure), "of images that chose nothing"))
+        tiles.append((name, words.score(figure), "on images not used for choosing"))
     if view.kept and view.best is not None and view.kept[0].score > view.best.score:
         tiles.append(
             (
@@ -186,9 +186,8 @@ def _pipelines(view: RunView) -> str:
         if view.best is not None
         else page.paragraph("No pipeline has finished an epoch.")
     )
-    hint = page.paragraph(
-        "Press a heading to sort. Hyperparameters that are the same everywhere are left out.", "note"
-    )
+    hint = page.paragraph("Hyperparameters that are the same everywhere are left out.", "note")
+    hint += page.paragraph("Press a heading to sort.", "note screen")
     return (
         (hint if view.best is not None else "")
         + found
