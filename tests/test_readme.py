@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from itertools import product
@@ -16,6 +17,7 @@ from images import write_image_folder
 from qtt import fetch
 from qtt.cli import config_directory
 from qtt.config_manager import ConfigManager
+from qtt.run_record import RunRecord
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -51,6 +53,8 @@ def expanded(overrides: list[str]) -> list[list[str]]:
 
 RUNS = [run for command in commands("qtt.run") if "--help" not in command for run in expanded(command)]
 EXAMPLES = blocks("python")
+AFTER = re.findall(r"`python -m qtt\.(\w+) RUN( [^`]+)?`", README)
+"""Commands that take a run folder, and their other arguments."""
 
 
 def run_script(code: str, folder: Path, timeout: float) -> "subprocess.CompletedProcess[str]":
@@ -63,7 +67,8 @@ def run_script(code: str, folder: Path, timeout: float) -> "subprocess.Completed
 
 
 def test_the_readme_has_what_the_tests_below_look_for() -> None:
-    assert len(EXAMPLES) == 2
+    assert len(EXAMPLES) == 3
+    assert len(AFTER) == 6
     assert len(RUNS) >= 11
     assert len(commands("qtt.fetch")) == 1
 
@@ -105,8 +110,30 @@ def test_the_paper_s_example_runs_for_its_whole_budget(tmp_path: Path) -> None:
     assert "config_id" in shown, "the statistics are printed"
 
 
+def test_the_example_of_what_follows_a_search_runs(kept_run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(kept_run, tmp_path / "runs" / "quickstart" / "default")
+    test = RunRecord.load(run).task.path / "test"
+    shutil.copytree(test, tmp_path / "path" / "to" / "images")
+    shutil.copytree(test, tmp_path / "path" / "to" / "dataset" / "test")
+    shown = run_script(EXAMPLES[1], tmp_path, timeout=300).stdout
+    for column in ("epochs", "config_id", "probability"):
+        assert column in shown
+    assert (tmp_path / "exported" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize(("command", "arguments"), AFTER, ids=lambda value: str(value).strip())
+def test_commands_after_a_search_run(command: str, arguments: str, kept_run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(kept_run, tmp_path / "run")
+    images = RunRecord.load(run).task.path / "test"
+    words = shlex.split(arguments.replace("path/to/test", str(images)).replace("path/to/images", str(images)))
+    line = [sys.executable, "-m", f"qtt.{command}", str(run), *words]
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+
+
 def test_the_example_of_an_own_objective_runs(tmp_path: Path) -> None:
-    shown = run_script(EXAMPLES[1], tmp_path, timeout=120).stdout
+    shown = run_script(EXAMPLES[2], tmp_path, timeout=120).stdout
     assert "The budget of 20 epochs is spent." in shown
     assert (tmp_path / "runs" / "own-objective" / "journal.jsonl").exists()
 

@@ -36,6 +36,9 @@ logger = logging.getLogger("qtt")
 KEPT = ("isolation", "disk_quota_gb")
 """Settings of a search that `QuickTuner.load` takes over."""
 
+LEAST_SECONDS = 1.0
+"""With less than this left, and nothing that fits into it, a budget counts as spent."""
+
 
 class QuickTuner:
     """Searches for the best pipeline within a budget (tool paper, section 3).
@@ -374,6 +377,9 @@ class _Search:
         return None
 
     def _nothing_left(self) -> str:
+        left = self._seconds_left()
+        if self._optimizer.nothing_fits and left is not None and left < LEAST_SECONDS:
+            return f"The budget of {self._budget.seconds:g} s is spent."
         if self._optimizer.nothing_fits:
             shortest = self._optimizer.shortest_step
             return f"No step fits into the remaining {self._optimizer.seconds_left or 0.0:.0f} s" + (
