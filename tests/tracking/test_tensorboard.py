@@ -18,18 +18,23 @@ pytestmark = pytest.mark.skipif(find_spec("tensorboard") is None, reason="the ex
 Points = dict[str, list[tuple[int, float]]]
 
 
-def _runs(path: Path) -> Iterator[tuple[str, Any]]:
-    """TensorBoard's runs as TensorBoard reads them."""
+def _reader() -> Any:
+    """What TensorBoard reads event files with."""
     from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
 
-    reader = EventMultiplexer(tensor_size_guidance={"tensors": 0})
+    return EventMultiplexer(tensor_size_guidance={"tensors": 0})
+
+
+def _runs(path: Path, reader: Any = None) -> Iterator[tuple[str, Any]]:
+    """TensorBoard's runs as TensorBoard reads them."""
+    reader = reader or _reader()
     reader.AddRunsFromDirectory(str(path / "tensorboard"))
     reader.Reload()
     for name in sorted(reader.Runs()):
         yield name, reader.GetAccumulator(name)
 
 
-def _scalars(path: Path) -> dict[str, Points]:
+def _scalars(path: Path, reader: Any = None) -> dict[str, Points]:
     from tensorboard.util.tensor_util import make_ndarray
 
     return {
@@ -37,7 +42,7 @@ def _scalars(path: Path) -> dict[str, Points]:
             tag: [(e.step, round(float(make_ndarray(e.tensor_proto)), 6)) for e in run.Tensors(tag)]
             for tag in run.PluginTagToContent("scalars")
         }
-        for name, run in _runs(path)
+        for name, run in _runs(path, reader)
     }
 
 
@@ -85,6 +90,14 @@ def test_a_resumed_search_has_every_point_once(known: int, tmp_path: Path) -> No
     tell(killed, ENTRIES[: known - 1], History())  # the last result was journaled, and then it died
     play(TensorboardTracker(quiet=True), tmp_path, known=known)
     assert _scalars(tmp_path) == EXPECTED
+
+
+def test_a_viewer_that_was_open_meanwhile_has_every_point_once(tmp_path: Path) -> None:
+    viewer = _reader()
+    play(TensorboardTracker(quiet=True), tmp_path, until=3)
+    assert len(_scalars(tmp_path, viewer)["search"]["results/seconds"]) == 3
+    play(TensorboardTracker(quiet=True), tmp_path, known=3)
+    assert _scalars(tmp_path, viewer) == EXPECTED
 
 
 def test_relative_time_is_seconds_of_the_budget(tmp_path: Path) -> None:

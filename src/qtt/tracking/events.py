@@ -1,5 +1,6 @@
 """TensorBoard's event files, one for each of its runs, without a thread or an open file for each."""
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ class EventFile:
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 
         folder.mkdir(parents=True, exist_ok=True)
-        self._path = folder / NAME.format(seconds=int(time.time()))
+        self._path = folder / NAME.format(seconds=f"{time.time():.6f}")
         self._began = began
         start = SessionLog(status=SessionLog.START)  # a viewer that read an earlier file forgets its points
         self._append(
@@ -53,7 +54,7 @@ class EventFile:
                 writer.write(event.SerializeToString())
 
 
-def remove_events(folder: Path) -> None:
-    """Remove all event files of `EventFile` below a folder."""
+def empty_events(folder: Path) -> None:
+    """Empty all event files of `EventFile` below a folder; one that vanished would confuse an open viewer."""
     for path in folder.rglob(NAME.format(seconds="*")):
-        path.unlink()
+        os.truncate(path, 0)

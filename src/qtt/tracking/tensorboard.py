@@ -13,7 +13,7 @@ from qtt.errors import ConfigError
 from qtt.history import History
 from qtt.statistics import pipeline_table
 from qtt.tracking.base import SearchInfo, Summary
-from qtt.tracking.events import EventFile, remove_events
+from qtt.tracking.events import EventFile, empty_events
 from qtt.types import Candidates, Config, Result, Status, Trial
 
 TABLE_FIRST, TABLE_GROWTH = 8, 1.5
@@ -50,7 +50,7 @@ class TensorboardTracker:
         self._pipelines: dict[int, EventFile] = {}
         self._results = 0
         self._next_table = TABLE_FIRST
-        remove_events(self._folder)
+        empty_events(self._folder)
         self._search = EventFile(self._folder / "search", self._began)
         self._search.text("config", _config(search), 0, 0.0)
         history = History()
