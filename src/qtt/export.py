@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ]
     if done.agreement is not None:
         lines.append(
-            f"timm's own preparation of images: the same class for {done.agreement.same} of "
+            f"timm's transform of image files alone: the same class for {done.agreement.same} of "
             f"{done.agreement.images}, probabilities differ by at most {done.agreement.difference:.2g}"
         )
     if done.onnx_difference is not None:

@@ -43,7 +43,7 @@ NOISE = 8
 
 @dataclass(frozen=True)
 class TimmAgreement:
-    """How near timm's own preparation of image files comes, on validation images.
+    """How near timm's transform alone comes to the preparation of training, on validation images.
 
     same: images of the same class, of `images`; difference: the largest of a probability.
     """

@@ -70,28 +70,26 @@ An image classifier of {classes} classes with {facts.parameters / 1e6:.2f} milli
 
 
 def _loading(facts: CardFacts, card: ModelCard) -> str:
-    top = min(3, len(facts.model.class_names))
+    known = card.interpolation if card.interpolation in FILTERS else "bicubic"
+    shared = {"size": facts.size, "filter": known.upper(), "top": min(3, len(facts.model.class_names))}
+    near = "" if facts.timm_agreement is None else f": {facts.timm_agreement}"
     sections = [
         "## Use",
         "With [timm](https://github.com/huggingface/pytorch-image-models), from this folder:",
+        _code(_TIMM.format(**shared)),
+        "`draft` and `fit` prepare an image as in training and validation: JPEGs decoded at the nearest "
+        "larger scale, then the middle square resized. timm's transform alone resizes before it crops, which "
+        f"changes outputs, for large JPEGs most{near}.",
     ]
-    sections.append(_code(_TIMM.format(top=top)))
-    near = "" if facts.timm_agreement is None else f": {facts.timm_agreement}"
-    sections.append(
-        "timm resizes an image before it crops the middle square, where training and validation resized the "
-        f"middle square itself{near}."
-    )
     if facts.onnx is not None:
-        filter_name = card.interpolation if card.interpolation in FILTERS else "bicubic"
-        code = _ONNX.format(size=facts.size, filter=filter_name.upper(), top=top)
         sections += [
-            "With ONNX Runtime and without PyTorch, with the preparation of training and validation:",
-            _code(code),
+            "With ONNX Runtime and without PyTorch:",
+            _code(_ONNX.format(**shared)),
             f"Outputs of `model.onnx` differ from PyTorch's by at most {facts.onnx}.",
         ]
     sections.append("With qtt, where the folder of the search is:")
     where = {"run_dir": json.dumps(str(facts.record.path)), "name": json.dumps(facts.model.name)}
-    sections.append(_code(_QTT.format(**where, top=top)))
+    sections.append(_code(_QTT.format(**where, top=shared["top"])))
     return "\n\n".join(sections)
 
 
@@ -101,7 +99,10 @@ from PIL import Image, ImageOps
 
 model = timm.create_model("local-dir:.", pretrained=True).eval()
 transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model), is_training=False)
-image = ImageOps.exif_transpose(Image.open("image.jpg")).convert("RGB")
+image = Image.open("image.jpg")
+image.draft("RGB", ({size}, {size}))
+image = ImageOps.exif_transpose(image).convert("RGB")
+image = ImageOps.fit(image, ({size}, {size}), Image.Resampling.{filter})
 with torch.inference_mode():
     probabilities = model(transform(image).unsqueeze(0)).softmax(1)[0]
 for index in probabilities.topk({top}).indices.tolist():

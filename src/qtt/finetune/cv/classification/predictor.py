@@ -70,7 +70,8 @@ class Predictor:
 
         Args:
             images: a folder (all images below it), a file, an image, or several of these in a sequence; an
-                array (n, h, w, 3) is n images.
+                array (n, h, w, 3) is n images. Large JPEGs are best given as files, which are decoded at
+                a smaller scale, as in training; pixels of opened ones differ.
             skip_unreadable: leave images out that cannot be read, and list them in the result.
 
         Raises:
