@@ -15,8 +15,10 @@ import pytest
 import objectives
 from qtt.errors import ConfigError
 from qtt.files import write_json
+from qtt.journal import Journal
 from qtt.kept_models import KeptModel, kept_models
 from qtt.optimizers.random import EpochwiseRandomOptimizer
+from qtt.run_folder import RunFolder
 from qtt.run_record import RunRecord
 from qtt.tuner import QuickTuner
 from qtt.types import Candidates, Objective, TaskInfo
@@ -114,6 +116,37 @@ def test_a_budget_is_kept_and_the_next_call_goes_on(tmp_path: Path) -> None:
     assert len(_trained(tmp_path)) == len(set(_trained(tmp_path)))
 
 
+@pytest.mark.parametrize("stage", ["append", "keep", "discard"])
+def test_a_crash_after_the_journal_loses_no_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    tuner = _searched(tmp_path)
+    best = RunRecord.load(tmp_path).history.ranking()[0]
+
+    class Crash(BaseException):
+        pass
+
+    usual = {"append": Journal.append, "keep": RunFolder.keep, "discard": RunFolder.discard}[stage]
+
+    def crash(self: Any, *arguments: Any) -> None:
+        last = isinstance(arguments[0], int) or arguments[0].fidelity == EPOCHS
+        if last and stage != "append":
+            raise Crash
+        usual(self, *arguments)
+        if last:
+            raise Crash
+
+    with monkeypatch.context() as patch, pytest.raises(Crash):
+        patch.setattr(Journal if stage == "append" else RunFolder, stage, crash)
+        tuner.finetune(k=1)
+    trained = _trained(tmp_path)
+    tuner.finetune(k=1)
+    (kept,) = [model for model in kept_models(tmp_path) if model.name == f"finetuned/{best:04d}"]
+    assert _weights(kept) == (best, kept.fidelity) == (best, EPOCHS)
+    assert _trained(tmp_path) == trained
+    assert not (tmp_path / "pipelines" / f"{best:04d}").exists()
+
+
 def test_a_failure_is_written_down_and_the_others_go_on(tmp_path: Path) -> None:
     _searched(tmp_path)
     best, second = RunRecord.load(tmp_path).history.ranking()[:2]
@@ -174,6 +207,7 @@ sys.path.insert(0, {tests!r})
 import test_final_training as t
 tuner = t._searched(pathlib.Path({path!r}))
 from qtt.files import write_json
+from qtt.journal import Journal
 import json
 file = pathlib.Path({path!r}) / "task.json"
 write_json(file, json.loads(file.read_text()) | {{"settings": {{"seconds": 0.3}}}})

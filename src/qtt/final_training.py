@@ -72,6 +72,7 @@ class FinalTraining:
         """Train the pipelines; what is finished is kept, and another call goes on from there."""
         self._begin = self.clock.now()
         self._history = History(entry.result for entry in self.folder.finetuning.read())
+        self._restore()
         with self._bar() as self._progress:
             self.evaluator.start()
             try:
@@ -79,6 +80,21 @@ class FinalTraining:
                     self._train(config_id)
             finally:
                 self.evaluator.close()
+
+    def _restore(self) -> None:
+        """Take weights whose results an earlier call journaled before it was killed."""
+        for result in self._history:
+            weights = self.task.weights_file(result.config_id, result.fidelity)
+            best = self._history.best(result.config_id)
+            if best and (best.fidelity, best.score) == (result.fidelity, result.score):
+                if weights is not None and weights.exists():
+                    self._keep(result)
+                if self._done(result.config_id) >= self.task.max_fidelity:
+                    self.folder.discard(result.config_id, self.task)
+
+    def _keep(self, result: Result) -> None:
+        folder = self.folder.path / FINETUNED / f"{result.config_id:04d}"
+        self.folder.keep(result, self.candidates, self.task, folder)
 
     def _train(self, config_id: int) -> None:
         left, last = self._left(), self.task.max_fidelity
@@ -105,8 +121,7 @@ class FinalTraining:
         if not result.succeeded:
             return
         if best is None or result.score > best.score:
-            folder = self.folder.path / FINETUNED / f"{config_id:04d}"
-            self.folder.keep(result, self.candidates, self.task, folder)
+            self._keep(result)
             score = (f"{result.score:.4f}", "bold green")
             self._say(score, f"  {self._name(config_id)}, epoch {result.fidelity}")
         if result.fidelity >= self.task.max_fidelity:

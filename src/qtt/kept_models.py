@@ -14,6 +14,8 @@ from qtt.types import Candidates, Config, ModelCard, Result
 
 INCUMBENT, FINETUNED = "incumbent", "finetuned"
 WEIGHTS, FACTS = "weights.safetensors", "model.json"
+ANNOUNCED = ".model.next.json"
+"""What the weights that are on their way are: if a crash comes between them and `model.json`, it counts."""
 
 
 @dataclass(frozen=True)
@@ -57,13 +59,23 @@ class KeptModel:
             class_names,
         )
 
+    def take(self, weights: Path) -> None:
+        """Move a file of weights here; weights and description change together, whenever a crash comes."""
+        write_json(self.folder / ANNOUNCED, self._facts() | {"stamp": _stamp(weights)})
+        weights.replace(self.weights)
+        self.write()
+
     def write(self) -> None:
-        """Write down what the network is; its weights are moved here by whoever has them."""
+        """Write down what the network is, whose weights are here already or nowhere."""
+        write_json(self.folder / FACTS, self._facts())
+        (self.folder / ANNOUNCED).unlink(missing_ok=True)
+
+    def _facts(self) -> dict[str, Any]:
         data = asdict(self)
         del data["folder"]
         data["config"] = dict(self.config)
         data["card"] = None if self.card is None else self.card.to_dict()
-        write_json(self.folder / FACTS, data)
+        return data
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -74,12 +86,27 @@ class KeptModel:
         """
         path = folder / FACTS
         try:
-            data: dict[str, Any] = read_json(path)
+            data: dict[str, Any] = _announced(folder) or read_json(path)
             data["card"] = None if data["card"] is None else ModelCard.from_dict(data["card"])
             data["class_names"] = tuple(data["class_names"])
             return cls(folder, **data)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigError(f"{path} cannot be read as the description of a network: {error}.") from error
+
+
+def _announced(folder: Path) -> dict[str, Any] | None:
+    """The facts of weights that arrived without theirs; None in the usual case."""
+    path, weights = folder / ANNOUNCED, folder / WEIGHTS
+    if not path.is_file() or not weights.is_file():
+        return None
+    facts: dict[str, Any] = read_json(path)
+    return facts if facts.pop("stamp") == _stamp(weights) else None
+
+
+def _stamp(file: Path) -> list[int]:
+    """Size and time of the last change, which moving a file does not change."""
+    state = file.stat()
+    return [state.st_size, state.st_mtime_ns]
 
 
 def kept_models(run_dir: Path) -> list[KeptModel]:

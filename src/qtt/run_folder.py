@@ -33,7 +33,7 @@ from qtt.errors import ConfigError
 from qtt.files import read_json, write_json
 from qtt.history import History
 from qtt.journal import Journal
-from qtt.kept_models import INCUMBENT, WEIGHTS, KeptModel
+from qtt.kept_models import INCUMBENT, KeptModel
 from qtt.types import Candidates, Result, TaskInfo
 
 logger = logging.getLogger("qtt")
@@ -153,11 +153,13 @@ class RunFolder:
     def keep(self, result: Result, candidates: Candidates, task: TaskInfo, folder: Path) -> None:
         """Take the weights of a result out of its pipeline's folder into another one."""
         folder.mkdir(parents=True, exist_ok=True)
+        model = KeptModel.of(folder, result, candidates, task.class_names)
         weights = task.weights_file(result.config_id, result.fidelity)
         if weights is not None and weights.exists():
-            weights.replace(folder / WEIGHTS)
+            model.take(weights)
             (folder / "test.json").unlink(missing_ok=True)  # figures of the one before
-        KeptModel.of(folder, result, candidates, task.class_names).write()
+        else:
+            model.write()
 
     def _compare(self, path: Path, old: Any, new: Any) -> None:
         difference = first_difference(old, new)
