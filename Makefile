@@ -34,7 +34,7 @@ quickstart: $(VENV)/.installed  ## install, then search a model for handwritten 
 
 .PHONY: test
 test: $(VENV)/.installed-dev  ## install with the test extras and run the tests
-	@$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 .PHONY: test-slow
 test-slow: $(VENV)/.installed-dev  ## the tests that take minutes
