@@ -53,29 +53,34 @@ class ProcessEvaluator:
 
     def start(self) -> None:
         """Start the training process if none is alive; its imports run while the caller goes on."""
+        self._running()
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        """The training process, a new one where there is none alive."""
         if self._process is not None and self._process.poll() is None:
-            return
+            return self._process
         self.close()
         self._kills = kernel.out_of_memory_kills()
         self._log.parent.mkdir(parents=True, exist_ok=True)
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
+            process = self._process = subprocess.Popen(
                 [sys.executable, "-c", WORKER.format(path=sys.path)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
             )
         self._messages = queue.SimpleQueue()
-        assert self._process.stdout is not None
+        assert process.stdout is not None
         threading.Thread(
-            target=_forward, args=(self._process.stdout, self._messages), name="qtt-results", daemon=True
+            target=_forward, args=(process.stdout, self._messages), name="qtt-results", daemon=True
         ).start()
         self._send({"objective": self._objective})
+        return process
 
     def evaluate(self, trial: Trial, task: TaskInfo, seconds: float | None) -> Iterator[Result]:
         """See `Evaluator.evaluate`."""
         begin = time.monotonic()
-        self.start()
+        process = self._running()
         written = self._log.stat().st_size
         self._send({"trial": trial.to_dict(), "task": task.to_dict()})
         while True:
@@ -89,7 +94,7 @@ class ProcessEvaluator:
                 yield timeout(trial, time.monotonic() - begin)
                 return
             if message is None:
-                yield self._death(trial, time.monotonic() - begin, written)
+                yield self._death(process, trial, time.monotonic() - begin, written)
                 return
             if "done" in message:
                 return
@@ -98,21 +103,21 @@ class ProcessEvaluator:
     def close(self) -> None:
         """End the training process: what it is writing it may finish within `GRACE`, then it is killed.
 
-        Checkpoints are written atomically, so nothing breaks.
+        Checkpoints are written atomically, so nothing breaks. Another thread may wait for results meanwhile.
         """
-        if self._process is None:
+        process, self._process = self._process, None
+        if process is None:
             return
-        if self._process.stdin is not None:
-            _close_quietly(self._process.stdin)  # which tells it to end
+        if process.stdin is not None:
+            _close_quietly(process.stdin)  # which tells it to end
         with suppress(subprocess.TimeoutExpired):
-            if self._process.poll() is None and self._answers():
-                self._process.wait(GRACE)
-        self._process.kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout):
+            if process.poll() is None and self._answers():
+                process.wait(GRACE)
+        process.kill()
+        process.wait()
+        for stream in (process.stdin, process.stdout):
             if stream is not None:
                 _close_quietly(stream)
-        self._process = None
 
     def _answers(self) -> bool:
         """Whether the process has heard that it is to end; compiled code may keep it from listening."""
@@ -120,22 +125,25 @@ class ProcessEvaluator:
         with suppress(queue.Empty):
             while True:
                 message = self._messages.get(timeout=max(deadline - time.monotonic(), 0))
+                if message is None:
+                    self._messages.put(None)  # a thread that waits for results needs it, too
                 if message is None or "ending" in message:
                     return True
         return False
 
     def _send(self, message: dict[str, Any]) -> None:
-        assert self._process is not None and self._process.stdin is not None
+        process = self._process
+        if process is None or process.stdin is None:
+            return  # another thread has closed it
         try:
-            self._process.stdin.write(json.dumps(message).encode() + b"\n")
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            pass  # the process is dead; its end of file is about to arrive as a message
+            process.stdin.write(json.dumps(message).encode() + b"\n")
+            process.stdin.flush()
+        except (BrokenPipeError, ValueError):
+            pass  # the process is dead or closed; its end of file is about to arrive as a message
 
-    def _death(self, trial: Trial, seconds: float, written: int) -> Result:
+    def _death(self, process: subprocess.Popen[bytes], trial: Trial, seconds: float, written: int) -> Result:
         """The failure of a trial, with the end of what the log got since it had `written` bytes."""
-        assert self._process is not None
-        code = self._process.wait()
+        code = process.wait()
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         hint, told = "", {}
         if code == -signal.SIGKILL:
