@@ -6,11 +6,13 @@ import signal
 import subprocess
 import sys
 import time
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 import objectives
 from qtt.errors import ConfigError
@@ -101,8 +103,10 @@ def test_a_budget_is_kept_and_the_next_call_goes_on(tmp_path: Path) -> None:
     )
     slow = QuickTuner.load(tmp_path)
     begin = time.monotonic()
-    slow.finetune(k=2, time_budget=0.5)
+    output = StringIO()
+    slow.finetune(k=2, time_budget=0.5, console=Console(file=output, width=200))
     assert time.monotonic() - begin < 2.0
+    assert "Out of time before the last epoch of #" in output.getvalue()
     done = RunRecord.load(tmp_path).finetuning
     assert 1 <= sum(entry.result.succeeded for entry in done) < 8
     slow.finetune(k=2)

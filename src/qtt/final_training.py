@@ -80,6 +80,10 @@ class FinalTraining:
                     self._train(config_id)
             finally:
                 self.evaluator.close()
+            left = [i for i in pipelines if self._done(i) < self.task.max_fidelity]
+            unfinished = ", ".join(self._name(i) for i in left if i not in self._history.failed)
+            if unfinished:
+                self._say(f"Out of time before the last epoch of {unfinished}; the same call goes on.")
 
     def _restore(self) -> None:
         """Take weights whose results an earlier call journaled before it was killed."""
