@@ -1,5 +1,6 @@
-"""Data frames as tables on the console."""
+"""What commands about a finished search share: tables of data frames, lines, counts."""
 
+import argparse
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 PLAIN_WIDTH = 140
 """Columns of text where there is no terminal that knows better."""
@@ -15,6 +17,19 @@ PLAIN_WIDTH = 140
 def wide_console() -> Console:
     """The console of a command that prints tables."""
     return Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+
+
+def say(console: Console, message: str) -> None:
+    """Print a line as it is: no markup, and broken by the terminal alone, so that it can be copied."""
+    console.print(Text(message), soft_wrap=True)
+
+
+def positive_count(text: str) -> int:
+    """A whole number from 1, for argparse."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return value
 
 
 def frame_table(frame: pd.DataFrame, formats: Mapping[str, str], title: str | None = None) -> Table:

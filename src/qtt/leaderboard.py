@@ -13,10 +13,9 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from rich.text import Text
 
 from qtt.cli import INTERRUPTED, errors_for_people, python_command
-from qtt.console_tables import frame_table, wide_console
+from qtt.console_tables import frame_table, say, wide_console
 from qtt.run_record import RunRecord
 
 FORMATS = {
@@ -58,13 +57,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         soft_wrap=True,
     )
     for note in notes:
-        _say(console, note)
+        say(console, note)
     if options.csv is not None:
         options.csv.parent.mkdir(parents=True, exist_ok=True)
         table.to_csv(options.csv, index=False)
-        _say(console, f"The table is in {options.csv}")
+        say(console, f"The table is in {options.csv}")
     run_dir = shlex.quote(str(options.run_dir))
-    _say(console, f"To use the network that validation chose: {python_command()} -m qtt.export {run_dir}")
+    say(console, f"To use the network that validation chose: {python_command()} -m qtt.export {run_dir}")
     return 0
 
 
@@ -103,10 +102,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     return parser
-
-
-def _say(console: Console, message: str) -> None:
-    console.print(Text(message), soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.text import Text
 
 from qtt.cli import INTERRUPTED, errors_for_people, python_command
+from qtt.console_tables import positive_count, say
 from qtt.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         images = list_images(options.images)
         kept = predictor.kept
         described = f"{kept.config.get('model')}, epoch {kept.fidelity}, validation {kept.score:.4f}"
-        _say(console, f"{len(images)} images, pipeline #{kept.config_id} ({described})")
+        say(console, f"{len(images)} images, pipeline #{kept.config_id} ({described})")
         with warnings.catch_warnings(action="ignore"):  # Pillow's, about metadata and large images
             done = _classify(predictor, images, options, console)
     return _report(done, len(images), options, console)
@@ -87,14 +87,14 @@ def _classify(
 def _report(done: _Done, images: int, options: argparse.Namespace, console: Console) -> int:
     errors = Console(stderr=True, highlight=False)
     for left_out in done.unreadable:
-        _say(errors, left_out.reason)
+        say(errors, left_out.reason)
     if done.interrupted:
         console.print(f"Interrupted after {done.images + len(done.unreadable)} of {images} images.")
     if done.unreadable:
         console.print(f"{len(done.unreadable)} of {images} images cannot be read and are left out.")
-    _say(console, f"Predictions of {done.images} images are in {options.out}")
+    say(console, f"Predictions of {done.images} images are in {options.out}")
     command = f"{python_command()} -m qtt.leaderboard {shlex.quote(str(options.run_dir))} TEST_DIR"
-    _say(console, f"To see how good they are, on labelled images: {command}")
+    say(console, f"To see how good they are, on labelled images: {command}")
     if done.interrupted:
         return INTERRUPTED
     return UNREADABLE if done.unreadable else 0
@@ -116,20 +116,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--model", default="best", help="best (on the validation images), incumbent, or a pipeline's id"
     )
-    parser.add_argument("--top", type=_count, default=1, help="most probable classes to write (default: 1)")
+    parser.add_argument(
+        "--top", type=positive_count, default=1, help="most probable classes to write (default: 1)"
+    )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     return parser
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is less than 1")
-    return value
-
-
-def _say(console: Console, message: str) -> None:
-    console.print(Text(message), soft_wrap=True)
 
 
 if __name__ == "__main__":

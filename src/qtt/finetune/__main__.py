@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from qtt.cli import INTERRUPTED, errors_for_people, python_command
-from qtt.console_tables import frame_table, wide_console
+from qtt.console_tables import frame_table, positive_count, say, wide_console
 from qtt.files import write_json
 from qtt.final_training import kept_table
 from qtt.fronts import COSTS
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             console.print("Interrupted; everything finished is kept.")
             again = shlex.join(sys.argv[1:] if arguments is None else list(arguments))
-            _say(console, f"To go on: {python_command()} -m qtt.finetune {again}")
+            say(console, f"To go on: {python_command()} -m qtt.finetune {again}")
             return INTERRUPTED
         _show(tuner.record(), options.run_dir, console)
     return 0
@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
         "checkpoints, and keep each one's best epoch. The same command goes on where it was interrupted.",
     )
     parser.add_argument("run_dir", type=Path, help="folder of the search")
-    parser.add_argument("--k", type=_count, default=3, help="how many, the best first (default: 3)")
+    parser.add_argument("--k", type=positive_count, default=3, help="how many, the best first (default: 3)")
     parser.add_argument(
         "--prefer", choices=COSTS, help="the cheapest pipelines of the front in place of the best"
     )
@@ -69,13 +69,6 @@ def _parser() -> argparse.ArgumentParser:
         "--pipelines", type=int, nargs="+", metavar="ID", help="these pipelines in place of the best"
     )
     return parser
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is less than 1")
-    return value
 
 
 def _seconds(text: str) -> float:
@@ -97,14 +90,10 @@ def _show(record: RunRecord, run_dir: Path, console: Console) -> None:
         write_json(best.folder / "test.json", figures)
         for name, value in figures.items():
             console.print(Text(f"{name} of {best.name}: {value:.4f}", style="bold"))
-    _say(console, f"Networks are in {record.path}")
+    say(console, f"Networks are in {record.path}")
     where = shlex.quote(str(run_dir))
-    _say(console, f"To classify images: {python_command()} -m qtt.predict {where} FOLDER")
-    _say(console, f"To use the best elsewhere: {python_command()} -m qtt.export {where}")
-
-
-def _say(console: Console, message: str) -> None:
-    console.print(Text(message), soft_wrap=True)
+    say(console, f"To classify images: {python_command()} -m qtt.predict {where} FOLDER")
+    say(console, f"To use the best elsewhere: {python_command()} -m qtt.export {where}")
 
 
 if __name__ == "__main__":
