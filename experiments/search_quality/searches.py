@@ -1,7 +1,7 @@
 """Real searches on images: Quick-Tune with meta-learned weights, cold, and random search.
 
 python experiments/search_quality/searches.py [--images DIR --weights DIR] [--artifact NAME_OR_DIR]
-    [--tasks NAME …] [--budget S] [--seeds N …] [--jobs N] [--out DIR] [--results DIR]
+    [--tasks NAME:SECONDS …] [--seeds N …] [--jobs N] [--out DIR] [--results DIR]
 
 Every search is a call of `python -m qtt.run` with one thread, two of them side by side by default; finished
 ones are kept, interrupted ones go on. The digits need nothing; other image sets are folders below --images,
@@ -51,22 +51,22 @@ class Settings:
     """What all searches share.
 
     artifact: of the policy `weights`. images, weights: folders of image sets and of networks.
-    image_size: pixels; not of the digits. budget: seconds.
+    image_size: pixels; not of the digits.
     """
 
     artifact: str
     images: Path
     weights: Path
     image_size: int
-    budget: float
     out: Path
 
 
 @dataclass(frozen=True)
 class Search:
-    """One search: a policy on a task with a seed."""
+    """One search: a policy on a task with a seed, within a budget of seconds."""
 
     task: str
+    budget: float
     policy: str
     seed: int
     settings: Settings
@@ -74,7 +74,7 @@ class Search:
     @property
     def folder(self) -> Path:
         """Of its run."""
-        return self.settings.out / f"{self.task}-{self.settings.budget:g}s-{self.policy}-{self.seed}"
+        return self.settings.out / f"{self.task}-{self.budget:g}s-{self.policy}-{self.seed}"
 
     @property
     def finished(self) -> bool:
@@ -94,7 +94,7 @@ class Search:
                 f"objective.settings.image_size={settings.image_size}",
             ]
         optimizer = [override.format(artifact=f"'{settings.artifact}'") for override in POLICIES[self.policy]]
-        rest = [f"budget.seconds={settings.budget:g}", f"seed={self.seed}", f"run_dir='{self.folder}'"]
+        rest = [f"budget.seconds={self.budget:g}", f"seed={self.seed}", f"run_dir='{self.folder}'"]
         return [sys.executable, "-m", "qtt.run", *task, *optimizer, *rest]
 
     def run(self) -> None:
@@ -124,13 +124,13 @@ class Search:
         """A row of searches.csv."""
         entries = self.entries()
         history = History(entry.result for entry in entries)
-        shares = np.array(SHARES) * self.settings.budget
+        shares = np.array(SHARES) * self.budget
         incumbent = dict(zip(SHARES, incumbent_at(entries, shares).tolist(), strict=True))
         return {
             "task": self.task,
             "policy": self.policy,
             "seed": self.seed,
-            "seconds": self.settings.budget,
+            "seconds": self.budget,
             **{f"val {share:.0%}": incumbent[share] for share in SHARES},
             "test": self._test_accuracy(),
             "epochs": history.evaluations,
@@ -153,15 +153,15 @@ def main() -> None:
         arguments.images,
         arguments.weights,
         arguments.image_size,
-        arguments.budget,
         arguments.out.resolve(),
     )
     searches = [
-        Search(task, policy, seed, settings)
+        Search(*task, policy, seed, settings)
         for task, seed, policy in product(arguments.tasks, arguments.seeds, POLICIES)
     ]
     missing = [search for search in searches if not search.finished]
-    console.print(f"{len(missing)} of {len(searches)} searches to run, {settings.budget:g} s each")
+    seconds = sum(search.budget for search in missing)
+    console.print(f"{len(missing)} of {len(searches)} searches to run, {seconds:g} s in all")
     with ThreadPoolExecutor(arguments.jobs) as executor:
         for search, _ in zip(missing, executor.map(Search.run, missing), strict=True):
             console.print(f"{search.folder.name}: {search.figures()}")
@@ -199,9 +199,10 @@ def plot(searches: Sequence[Search], path: Path) -> None:
     tasks = list(dict.fromkeys(search.task for search in searches))
     figure = Figure(figsize=(4.2 * len(tasks), 3.8), dpi=150, layout="constrained")
     for axes, task in zip(np.ravel([figure.subplots(1, len(tasks))]), tasks, strict=True):
-        times = np.linspace(0.0, searches[0].settings.budget, 400)
-        for policy in dict.fromkeys(search.policy for search in searches):
-            chosen = [search for search in searches if (search.task, search.policy) == (task, policy)]
+        of_task = [search for search in searches if search.task == task]
+        times = np.linspace(0.0, of_task[0].budget, 400)
+        for policy in POLICIES:
+            chosen = [search for search in of_task if search.policy == policy]
             curves = np.array([incumbent_at(search.entries(), times) for search in chosen])
             axes.plot(times, curves.T, color=COLOURS[policy], linewidth=0.6, alpha=0.4)
             axes.plot(times, curves.mean(axis=0), color=COLOURS[policy], linewidth=2.2, label=policy)
@@ -218,15 +219,27 @@ def _mean(values: "pd.Series[float]", digits: int) -> str:
     return f"{values.mean():.{digits}f}{spread}"
 
 
+def _task(text: str) -> tuple[str, float]:
+    """`dtd:240` as name and seconds; argparse reports a ValueError."""
+    name, seconds = text.rsplit(":", 1)
+    return name, float(seconds)
+
+
 def _arguments() -> argparse.Namespace:
     shared = Path(os.environ.get("QTT_SHARED_DATA", "../shared/data")).resolve()
     parser = argparse.ArgumentParser(description="Real searches on images.")
     parser.add_argument("--images", type=Path, default=shared / "images", help="folder of image sets")
     parser.add_argument("--weights", type=Path, default=shared / "weights", help="folder of networks")
     parser.add_argument("--artifact", default="mtlbm/extended", help="of the policy weights: name or folder")
-    parser.add_argument("--tasks", nargs="+", default=[DIGITS, "dtd", "trashnet"], metavar="NAME")
+    parser.add_argument(
+        "--tasks",
+        nargs="+",
+        type=_task,
+        default=[(DIGITS, 120.0), ("dtd", 240.0), ("trashnet", 240.0)],
+        metavar="NAME:SECONDS",
+        help="image sets, with the budget of one search",
+    )
     parser.add_argument("--image-size", type=int, default=128, help="of the image sets")
-    parser.add_argument("--budget", type=float, default=300.0, help="seconds of a search")
     parser.add_argument("--seeds", nargs="+", type=int, default=list(range(5)))
     parser.add_argument("--jobs", type=int, default=2, help="searches side by side, one thread each")
     parser.add_argument("--out", type=Path, default=Path("runs/searches"), help="folder of the runs")
