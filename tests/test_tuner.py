@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,18 @@ def test_an_evaluation_budget_is_kept_exactly(tmp_path: Path) -> None:
     assert summary.history.evaluations == 7
     assert "7 epochs is spent" in summary.reason
     assert len(_journal(tmp_path)) == 7
+
+
+@pytest.mark.parametrize(
+    ("settings", "on_cpu"), [({"device": "cpu"}, True), ({"device": "cuda"}, False), ({}, False)]
+)
+def test_the_optimizer_knows_whether_training_is_on_a_cpu(
+    tmp_path: Path, settings: dict[str, Any], on_cpu: bool
+) -> None:
+    tuner = _tuner(tmp_path)
+    tuner.run(replace(TASK, settings=settings), evaluations=1)
+    assert tuner.optimizer is not None
+    assert tuner.optimizer.on_cpu is on_cpu
 
 
 def test_a_search_without_any_budget_is_refused(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from qtt.files import write_json, write_text
 from qtt.final_training import FinalTraining, best_pipelines, kept_table
 from qtt.fronts import cheapest
 from qtt.history import History
+from qtt.machine import trains_on_cpu
 from qtt.optimizers.base import Optimizer
 from qtt.run_folder import RunFolder
 from qtt.run_record import RunRecord
@@ -263,6 +264,7 @@ class _Search:
 
     def run(self) -> Summary:
         """The whole search, from resuming to the summary."""
+        self._optimizer.on_cpu = trains_on_cpu(self._task.settings.get("device"))
         self._restore()
         if self._spent() is None:
             self._evaluator.start()

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as sklearn_metrics
 
-from qtt.finetune.cv.classification.metrics import calibration_error, log_loss, top_accuracy
+from qtt.finetune.cv.classification.metrics import calibration_error, log_loss, reliability, top_accuracy
 
 
 def _random(seed: int, images: int = 200, classes: int = 7) -> tuple[np.ndarray, np.ndarray]:
@@ -49,3 +49,13 @@ def test_calibration_agrees_with_a_loop_over_bins(seed: int) -> None:
         if inside.any():
             total += inside.mean() * abs(right[inside].mean() - confidence[inside].mean())
     assert calibration_error(probabilities, labels) == pytest.approx(total, abs=1e-6)
+
+
+def test_calibration_is_that_of_a_hand_computation() -> None:
+    confidence = np.array([0.95, 0.92, 0.55, 0.52, 0.51])
+    correct = np.array([True, False, True, True, False])
+    found = reliability(confidence, correct, bins=10)
+    assert found.count.tolist() == [0, 0, 0, 0, 0, 3, 0, 0, 0, 2]
+    assert found.error == pytest.approx(3 / 5 * abs(2 / 3 - 1.58 / 3) + 2 / 5 * abs(0.5 - 0.935))
+    edge = reliability(np.array([0.5, 1.0]), np.array([True, True]), bins=2)
+    assert edge.count.tolist() == [1, 1]

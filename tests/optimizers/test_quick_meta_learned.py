@@ -46,3 +46,14 @@ def test_meta_learned_predictors_find_better_pipelines_than_those_of_a_cold_star
     for other in others:
         gain = meta - other
         assert gain.mean() > 2 * gain.std(ddof=1) / math.sqrt(len(gain)), gain
+
+
+def test_what_the_tuner_says_of_the_machine_after_setup_is_heeded():
+    spread = {}
+    for on_cpu in (False, True):
+        optimizer = meta_learned()
+        optimizer.setup(SPACE.sample(40, 200), METAFEATURES)
+        optimizer.on_cpu = on_cpu
+        optimizer.ask()
+        spread[on_cpu] = np.log(optimizer.cost.predict(range(40))).std()
+    assert spread[True] > 1.2 * spread[False], "a CPU is slower with large models than a GPU is"

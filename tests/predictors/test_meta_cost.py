@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from qtt.errors import ArtifactError, PredictionError
 from qtt.history import History
 from qtt.predictors import meta_cost
 from qtt.predictors.base import SearchTask
+from qtt.predictors.dynamics import frozen_share
 from qtt.predictors.meta_cost import MetaCost
 from qtt.testing.synthetic import CARDS
 from qtt.types import Candidates, MetaFeatures, ModelCard, Result, Status
@@ -17,6 +19,7 @@ from synthetic_runs import TASK, fitted, seconds_of
 CONFIGS = TASK.candidates.configs
 COUNT = len(CONFIGS)
 TRUTH = seconds_of(TASK)
+FROZEN = frozen_share(CONFIGS)
 MACS = {card.name: card.macs for card in TASK.candidates.models}
 
 
@@ -72,6 +75,18 @@ def test_a_machine_that_is_slow_with_large_models_is_learned_from_a_few_steps():
     assert errors[2] < 0.5 * errors[1]
     with_one = conditioned([Result(i, 1, 0.5, truth[i]) for i in (*others[:6], int(np.argmax(largest)))])
     assert error(with_one[largest], truth[largest]) < 0.25
+
+
+def test_on_a_cpu_epochs_are_expected_to_follow_arithmetic_from_the_start():
+    arithmetic = np.array(
+        [MACS[c["model"]] * (3 - 2 * frozen) for c, frozen in zip(CONFIGS, FROZEN, strict=True)]
+    )
+    truth = 20.0 * TRUTH * (arithmetic / arithmetic.mean()) ** 0.6
+    expected = {on_cpu: conditioned([], replace(TASK, on_cpu=on_cpu)) for on_cpu in (False, True)}
+    off = {on_cpu: np.log(seconds / truth).std() for on_cpu, seconds in expected.items()}
+    assert off[True] < 0.5 * off[False], "which pipelines are cheap is known, before how cheap they are"
+    one = {on_cpu: conditioned(epochs(0, truth[0]), replace(TASK, on_cpu=on_cpu)) for on_cpu in (False, True)}
+    assert error(one[True], truth) < 0.5 * error(one[False], truth)
 
 
 def test_seconds_grow_with_the_images():

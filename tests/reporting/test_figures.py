@@ -3,30 +3,17 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from qtt.reporting import hyperparameters
 from qtt.reporting.progress import MOST_VECTORS, curves_chart, incumbent_chart, incumbent_steps
 from qtt.reporting.run_view import RunView
 from qtt.reporting.spending import MOST_BARS, Spent, spending, spending_chart
-from qtt.reporting.tradeoffs import pareto_front, tradeoff_charts
+from qtt.reporting.tradeoffs import tradeoff_charts
 from qtt.types import Result
 
 WriteRun = Callable[..., RunView]
 Told = list[tuple[float, Result]]
-
-
-def test_the_front_is_what_no_other_point_beats() -> None:
-    rng = np.random.default_rng(0)
-    for _ in range(50):
-        costs, scores = rng.integers(1, 8, 12).tolist(), rng.integers(1, 8, 12).tolist()
-        points = list(zip(costs, scores, strict=True))
-        beaten = [any((c <= x and s >= y) and (c, s) != (x, y) for c, s in points) for x, y in points]
-        front = pareto_front(costs, scores)
-        assert {points[i] for i in front} == {p for p, b in zip(points, beaten, strict=True) if not b}
-        assert len(front) == len({points[i] for i in front})
-        assert [costs[i] for i in front] == sorted(costs[i] for i in front)
 
 
 def test_improvements_come_with_their_time(tmp_path: Path, write_run: WriteRun, results: Told) -> None:

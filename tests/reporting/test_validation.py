@@ -12,7 +12,7 @@ from PIL import Image
 from images import CLASSES, write_image_folder
 from qtt.data.image_folder import scan_image_folder
 from qtt.kept_models import KeptModel
-from qtt.reporting.calibration import calibration_chart, reliability, wilson_interval
+from qtt.reporting.calibration import calibration_chart, wilson_interval
 from qtt.reporting.confusion import IMAGES, confusion_chart, mistakes_html
 from qtt.reporting.validation import (
     CACHE,
@@ -57,16 +57,6 @@ def test_the_worst_confusion_comes_first_with_its_surest_image_first() -> None:
     assert (first.true, first.predicted, first.images, first.of) == (0, 1, (2, 1), 3)
     assert (second.true, second.predicted, second.images) == (1, 0, (4,))
     assert len(worst_mistakes(seen, most=1)) == 1
-
-
-def test_calibration_is_that_of_a_hand_computation() -> None:
-    confidence = np.array([0.95, 0.92, 0.55, 0.52, 0.51])
-    correct = np.array([True, False, True, True, False])
-    found = reliability(confidence, correct, bins=10)
-    assert found.count.tolist() == [0, 0, 0, 0, 0, 3, 0, 0, 0, 2]
-    assert found.error == pytest.approx(3 / 5 * abs(2 / 3 - 1.58 / 3) + 2 / 5 * abs(0.5 - 0.935))
-    edge = reliability(np.array([0.5, 1.0]), np.array([True, True]), bins=2)
-    assert edge.count.tolist() == [1, 1]
 
 
 def test_intervals_are_wilsons() -> None:

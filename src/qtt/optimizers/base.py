@@ -64,12 +64,14 @@ class Optimizer(Protocol):
     - `candidates` may grow while results are told, never shrink or change: ids stay what they are.
 
     seconds_left: of the budget; the tuner sets it before every ask, None where time has no bound.
+    on_cpu: whether training is known to be on a CPU; the tuner sets it before the first ask.
     """
 
     seed: int
     epochs_per_step: int
     max_fidelity: int
     seconds_left: float | None
+    on_cpu: bool
 
     @property
     def candidates(self) -> Candidates:
@@ -120,12 +122,13 @@ class CandidateOptimizer(ABC):
         where the config manager can adapt them.
     proposals: how many candidates may be proposed after each result; 0: none. Candidates that were handed to
         `setup` ready-made are all there are.
-    seconds_left: see `Optimizer`.
+    seconds_left, on_cpu: see `Optimizer`.
     """
 
     portfolio: Portfolio | None = None
     proposals: int = 0
     seconds_left: float | None = None
+    on_cpu: bool = False
 
     def __init__(
         self,

@@ -101,7 +101,7 @@ class QuickTune(CandidateOptimizer):
         self.cost_aware = cost_aware
         self.gray_box = gray_box
         self.proposals = proposals
-        self._conditioned_on = 0
+        self._encoded_on_cpu, self._conditioned_on = False, 0
         self._asked: tuple[int, int] | None = None
         self._predicted: tuple[NDArray[np.int64], NDArray[np.int64], Prediction] | None = None
 
@@ -109,7 +109,7 @@ class QuickTune(CandidateOptimizer):
         """Start a new search; see `CandidateOptimizer.setup`."""
         super().setup(n, metafeatures)
         self._asked = self._predicted = None
-        self._candidates_grew()
+        self._encode()
 
     def outlook(self) -> Outlook | None:
         """What the last ask was based on: no score is predicted anew. None before the first ask."""
@@ -126,7 +126,10 @@ class QuickTune(CandidateOptimizer):
         return Outlook(seconds, Expectation(int(ids[best]), int(ends[best]), float(score)))
 
     def _candidates_grew(self) -> None:
-        """Encode all candidates, those proposed meanwhile included."""
+        self._encode()
+
+    def _encode(self) -> None:
+        """Give the predictors all candidates, those proposed meanwhile included."""
         task = SearchTask(
             candidates=self.candidates,
             metafeatures=self.metafeatures,
@@ -134,10 +137,11 @@ class QuickTune(CandidateOptimizer):
             max_fidelity=self.max_fidelity,
             epochs_per_step=self.epochs_per_step,
             seed=self.seed,
+            on_cpu=self.on_cpu,
         )
         for predictor in self._predictors:
             predictor.setup(task)
-        self._conditioned_on = 0
+        self._encoded_on_cpu, self._conditioned_on = self.on_cpu, 0
 
     def _propose(self) -> Sequence[Config]:
         """Neighbours of a new incumbent, until there are twice as many candidates as at first."""
@@ -182,6 +186,8 @@ class QuickTune(CandidateOptimizer):
 
     def _condition(self) -> None:
         """Let the predictors learn what was told since the last ask."""
+        if self._encoded_on_cpu != self.on_cpu:
+            self._encode()
         if self._conditioned_on != len(self.history):
             for predictor in self._predictors:
                 predictor.condition(self.history)

@@ -17,6 +17,7 @@ class SearchTask:
 
     options: every hyperparameter with all of its options; by default those that occur in the candidates.
     epochs_per_step: Δt. seed: of everything a predictor draws.
+    on_cpu: whether training is known to be on a CPU.
     """
 
     candidates: Candidates
@@ -25,6 +26,7 @@ class SearchTask:
     max_fidelity: int = 50
     epochs_per_step: int = 1
     seed: int = 0
+    on_cpu: bool = False
 
     def __post_init__(self) -> None:
         if not self.options:

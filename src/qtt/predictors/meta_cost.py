@@ -10,6 +10,10 @@ is a Gaussian residual in log seconds,
 linear in log multiply-adds, log batch size and mixed precision (another device is faster in some of them than
 in others), with an effect of each model and of each pipeline. The posterior is exact, positive and finite by
 construction; the first observation already moves all predictions to this machine's scale.
+
+The machines of meta-training are GPUs, which spend much of a small model's epoch on other things than
+arithmetic. On a CPU the seconds follow it more closely: there w is expected to be CPU_SLOPE, and counts all
+that training multiplies, of which frozen layers save a share.
 """
 
 import math
@@ -30,6 +34,9 @@ Array = NDArray[np.float64]
 
 MACHINE_STD = np.array([1.5, 0.35, 0.25, 0.2])
 """How far machines differ in log seconds: in all, per unit of log macs, of log batch size, and with amp."""
+
+CPU_SLOPE = 0.5
+"""Log seconds on a CPU per unit of log arithmetic, beyond what the trees expect of a GPU."""
 
 MODEL_STD = 0.1
 PIPELINE_STD = 0.25
@@ -68,8 +75,10 @@ class MetaCost:
         encoded = Encoded.of(self.spec, task)
         images = (task.metafeatures or UNKNOWN_TASK).train_images
         self._expected = self.trees.predict(cost_rows(encoded)) + math.log(images)
+        self._basis = _basis(encoded, task.on_cpu)
+        if task.on_cpu:
+            self._expected = self._expected + CPU_SLOPE * self._basis[:, 1]
         self._log_seconds = self._expected
-        self._basis = _basis(encoded)
         names = [str(config.get("model")) for config in task.candidates.configs]
         self._model = np.unique(names, return_inverse=True)[1]
         self._counts, self._medians = np.zeros((2, len(names)))
@@ -108,10 +117,13 @@ class MetaCost:
         return np.asarray(machine + MODEL_STD**2 * same_model + PIPELINE_STD**2 * same)
 
 
-def _basis(encoded: Encoded) -> Array:
-    """One, centred log multiply-adds, centred log batch size, mixed precision; (n, B)."""
+def _basis(encoded: Encoded, on_cpu: bool) -> Array:
+    """One, centred log multiply-adds, centred log batch size, mixed precision; (n, B).
+
+    Multiply-adds are those of the forward pass; on a CPU all that training does of them.
+    """
     wide = encoded.features.pipeline.shape[1] + encoded.features.model.shape[1]
-    macs = encoded.static[:, wide + 4]
+    macs = encoded.compute[:, 0] if on_cpu else encoded.static[:, wide + 4]
     known = np.isfinite(macs)
     macs = np.where(known, macs - macs[known].sum() / max(known.sum(), 1), 0.0)
     batch, amp = encoded.compute[:, 4], encoded.compute[:, 6]

@@ -1,14 +1,11 @@
-"""Whether a network is as sure as it is right: reliability diagram and expected calibration error.
+"""Whether a network is as sure as it is right: reliability diagram and expected calibration error."""
 
-Notation: n images, b bins of equal width between 0 and 1.
-"""
-
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from qtt.finetune.cv.classification.metrics import BINS, reliability
 from qtt.reporting.charts import BLUE, INK, MUTED, WIDTH, Chart, chart, legend_below
 from qtt.reporting.validation import Validated
 
@@ -17,32 +14,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-BINS = 15
 Z = 1.96
-
-
-@dataclass(frozen=True, eq=False)
-class Reliability:
-    """count, confidence, accuracy: (b,) of the images in each bin; NaN for the means of an empty one.
-
-    error: expected calibration error, Σ count/n · |accuracy − confidence| (Naeini et al. 2015).
-    """
-
-    count: NDArray[np.int64]
-    confidence: Array
-    accuracy: Array
-    error: float
-
-
-def reliability(confidence: Array, correct: NDArray[np.bool_], bins: int = BINS) -> Reliability:
-    """Bin predictions by their confidence; confidence (n,) in (0, 1], correct (n,)."""
-    place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    count = np.bincount(place, minlength=bins)
-    with np.errstate(invalid="ignore"):
-        sure = np.bincount(place, confidence, minlength=bins) / count
-        right = np.bincount(place, correct.astype(float), minlength=bins) / count
-    error = float(np.nansum(count * np.abs(right - sure)) / len(confidence))
-    return Reliability(count, sure, right, error)
+"""Standard errors on either side of a 95 % interval."""
 
 
 def wilson_interval(share: Array, count: Array) -> tuple[Array, Array]:

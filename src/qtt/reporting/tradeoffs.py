@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from qtt.constraints import pareto
 from qtt.reporting import words
 from qtt.reporting.charts import INK, Chart, chart, legend_below, look
 from qtt.reporting.run_view import RunView
@@ -18,18 +19,6 @@ Array = NDArray[np.float64]
 
 NAMED = 6
 """Models with a colour and a marker of their own."""
-
-
-def pareto_front(costs: Sequence[float], scores: Sequence[float]) -> list[int]:
-    """Positions of the points that no other beats: none is as cheap and as good, and better in one.
-
-    costs, scores: (n,); lower costs and higher scores are better. By rising cost; of equal points the first.
-    """
-    front: list[int] = []
-    for position in sorted(range(len(costs)), key=lambda i: (costs[i], -scores[i], i)):
-        if not front or scores[position] > scores[front[-1]]:
-            front.append(position)
-    return front
 
 
 def tradeoff_charts(view: RunView) -> list[Chart]:
@@ -48,7 +37,8 @@ def tradeoff_charts(view: RunView) -> list[Chart]:
 
 def _tradeoff(view: RunView, ids: Sequence[int], costs: Sequence[float], name: str, label: str) -> Chart:
     scores = [best.score for i in ids if (best := view.history.best(i)) is not None]
-    front = pareto_front(costs, scores)
+    on_front = pareto(np.array(scores), np.array(costs, dtype=np.float64))
+    front = sorted(np.flatnonzero(on_front).tolist(), key=lambda i: costs[i])
 
     def plot(figure: "Figure") -> None:
         axes = figure.add_subplot()
