@@ -235,7 +235,7 @@ def _arguments() -> argparse.Namespace:
         "--tasks",
         nargs="+",
         type=_task,
-        default=[(DIGITS, 120.0), ("dtd", 240.0), ("trashnet", 240.0)],
+        default=[(DIGITS, 120.0), ("dtd", 240.0), ("trashnet", 180.0)],
         metavar="NAME:SECONDS",
         help="image sets, with the budget of one search",
     )

@@ -15,6 +15,7 @@ CONF = Path(__file__).parents[2] / "conf"
     ("name", "cls"),
     [
         ("quick", QuickTune),
+        ("quick_pretrained", QuickTune),
         ("random", RandomOptimizer),
         ("random_epochwise", EpochwiseRandomOptimizer),
         ("asha", ASHAOptimizer),

@@ -124,6 +124,12 @@ class FeatureSpec:
         members = [column for column in self.columns if column.group == group]
         return next((i for i, c in enumerate(members) if c.source == source and c.kind == kind), None)
 
+    def categories(self, group: Group, source: str) -> frozenset[Any]:
+        """Values of a source that have a column of their own; empty where there were fewer than two."""
+        return frozenset(
+            c.category for c in self.columns if (c.group, c.source, c.kind) == (group, source, "is")
+        )
+
     def encode(self, candidates: Candidates, metafeatures: MetaFeatures | None) -> Features:
         """Encode all candidates of a search; without meta-features the task's columns are 0.
 

@@ -5,6 +5,7 @@ will reach until an epoch, on the logit scale.
 """
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Self
 
 import numpy as np
@@ -83,9 +84,8 @@ class MetaPerformance:
         count = len(task.candidates)
         self._encoded = Encoded.of(self.spec, task)
         self._standings = self.prior.standing.predict(self._encoded)
-        self._posterior = (
-            None if self.kernel is None else ResidualPosterior(self.kernel, self._encoded.features)
-        )
+        self._unseen = _unseen_models(self.spec, task)
+        self._posterior = self._new_posterior(self.kernel)
         self._curves = np.zeros((count, task.max_fidelity))
         self._lengths = np.zeros(count, dtype=np.int64)
         self._seen: dict[int, list[Observation]] = {}
@@ -103,9 +103,7 @@ class MetaPerformance:
         if self.refit and self.kernel is not None and self._posterior is not None:
             points = self._posterior.points
             kernel = refitted(self.kernel, self._encoded.features, points, self.refit)
-            self._posterior = ResidualPosterior(kernel, self._encoded.features)
-            for config_id, observed in points.items():
-                self._posterior.replace(config_id, observed)
+            self._posterior = self._new_posterior(kernel, points)
 
     def predict(self, config_ids: Sequence[int], fidelities: Sequence[int]) -> Prediction:
         """Logit of the best score from now until each fidelity, which lies ahead; mean and std, both (m,)."""
@@ -128,6 +126,17 @@ class MetaPerformance:
             std[fresh] *= scale
         return Prediction(mean, std, link="logit")
 
+    def _new_posterior(
+        self, kernel: ResidualKernel | None, points: Mapping[int, ResidualPoints] = MappingProxyType({})
+    ) -> ResidualPosterior | None:
+        assert self._encoded is not None
+        if kernel is None:
+            return None
+        posterior = ResidualPosterior(kernel, self._encoded.features, self._unseen)
+        for config_id, observed in points.items():
+            posterior.replace(config_id, observed)
+        return posterior
+
     def _update(self, config_id: int, curve: Sequence[Observation]) -> None:
         epochs = [observation.fidelity for observation in curve]
         scores = [observation.score for observation in curve]
@@ -148,3 +157,11 @@ class MetaPerformance:
         )
         best = np.array([curve[int(s) : int(e)].max() for s, e in zip(start, end, strict=True)])
         return ResidualPoints(ids, start, end, (logit(best) - mean) / std)
+
+
+def _unseen_models(spec: FeatureSpec, task: SearchTask) -> NDArray[np.int64]:
+    """Which of the models that `spec` has no name of each candidate has, -1: one that is known; (n,)."""
+    known = spec.categories("model", "name")
+    names = [config.get("model") for config in task.candidates.configs]
+    unseen = sorted(set(names) - known - {None}) if known else []
+    return np.array([unseen.index(name) if name in unseen else -1 for name in names], dtype=np.int64)

@@ -7,10 +7,13 @@ where on the curve the point lies, both of them networks, the prior of residuals
   cov(p, p′) = Σ_d z_d(p) g_d(p) z_d(p′) g_d(p′)                   what pipelines of a dataset share
              + [same pipeline, same kind] a² exp(-|log e - log e′|/ℓ)   what a pipeline keeps
              + [p = p′] ν²                                         noise
+             + [both fresh, models of both unseen] (c² + [same model] u²)
 
-where a point's kind is fresh (s = 0) or started. Networks and scales are meta-learned by the exact marginal
-likelihood of one dataset's points at a time (Quick-Tune, section 4). Because the shared kernel is linear in
-D learned features, the exact posterior costs O(D² n) in a search, however many epochs were observed.
+where a point's kind is fresh (s = 0) or started, and unseen are the models of other hubs than those of
+meta-training: how far the prior is off for all of them, and for each, is learned in the search. Networks and
+scales are meta-learned by the exact marginal likelihood of one dataset's points at a time (Quick-Tune,
+section 4). Because the shared kernel is linear in D learned features, the exact posterior costs O(D² n) in a
+search, however many epochs were observed; k unseen models add k + 1 to D.
 """
 
 import copy
@@ -31,6 +34,9 @@ from qtt.predictors.finetuning import adam
 Array = NDArray[np.float64]
 
 SHARED_FEATURES = 8
+UNSEEN_STD, UNSEEN_MODEL_STD = 1.0, 0.5
+"""c and u of models that meta-training has not seen, in standard deviations of the prior."""
+
 REFIT_PIPELINES = 48
 REFIT_RATE = 1e-3
 PREFIX = "residual."
@@ -170,12 +176,22 @@ class ResidualPosterior:
     Deterministic: what it holds depends on the points alone, not on the order in which they came.
     """
 
-    def __init__(self, kernel: ResidualKernel, features: Features) -> None:
-        """Static features of the candidates are computed here, once."""
+    def __init__(
+        self, kernel: ResidualKernel, features: Features, unseen: NDArray[np.int64] | None = None
+    ) -> None:
+        """Static features of the candidates are computed here, once.
+
+        Args:
+            kernel: of the residuals.
+            features: of the n candidates.
+            unseen: (n,) which of the unseen models a candidate has, from 0; -1: a model that is known.
+        """
         self._kernel = kernel
         with torch.no_grad():
             self._static = kernel.static(*_groups(features)).numpy()
-        count, width = self._static.shape
+        count, shared = self._static.shape
+        self._effects = _effects(np.full(count, -1) if unseen is None else unseen)
+        width = shared + self._effects.shape[1]
         self._precisions = np.zeros((count, width, width))
         self._projections = np.zeros((count, width))
         self.points: dict[int, ResidualPoints] = {}
@@ -202,13 +218,13 @@ class ResidualPosterior:
         return mean, np.sqrt(variance + own + self._kernel.noise(tensors).numpy())
 
     def _solve(self) -> None:
-        self._covariance = np.linalg.inv(np.eye(self._static.shape[1]) + self._precisions.sum(axis=0))
+        self._covariance = np.linalg.inv(np.eye(self._precisions.shape[1]) + self._precisions.sum(axis=0))
         self._weights = self._covariance @ self._projections.sum(axis=0)
 
     @torch.no_grad()
     def _features(self, ids: NDArray[np.int64], start: Array, end: Array) -> Array:
         gates = self._kernel.gates(torch.as_tensor(start), torch.as_tensor(end)).numpy()
-        return np.asarray(self._static[ids] * gates)
+        return np.column_stack([self._static[ids] * gates, self._effects[ids] * (start == 0)[:, None]])
 
     @torch.no_grad()
     def _block(self, points: ResidualPoints) -> Array:
@@ -216,3 +232,11 @@ class ResidualPosterior:
         start, end = torch.as_tensor(points.start), torch.as_tensor(points.end)
         block = self._kernel.own(start, end, start, end) + torch.diag(self._kernel.noise(start) + 1e-6)
         return np.asarray(block)
+
+
+def _effects(unseen: NDArray[np.int64]) -> Array:
+    """Features of k unseen models: one of them all, one of each; (n, 1 + k), (n, 0) where there are none."""
+    if (unseen < 0).all():
+        return np.zeros((len(unseen), 0))
+    own = unseen[:, None] == np.arange(unseen.max() + 1)
+    return np.column_stack([UNSEEN_STD * (unseen >= 0), UNSEEN_MODEL_STD * own])
