@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -61,6 +62,22 @@ def test_observations_of_others_change_what_is_expected_of_a_pipeline(predictor)
         means.append(after.mean[0])
         assert after.std[0] < before.std[0]
     assert means[1] < means[0] < means[2], "the whole dataset is harder or easier"
+
+
+def test_how_far_the_prior_is_off_for_the_models_of_another_hub_is_learned_sooner(predictor):
+    cards = tuple(replace(card, name=f"other {card.name}") for card in TASK.candidates.models)
+    configs = tuple({**config, "model": f"other {config['model']}"} for config in CONFIGS)
+    tasks = {"known": TASK, "unseen": replace(TASK, candidates=Candidates(configs, cards))}
+    fresh, epochs = list(range(1, COUNT)), [10] * (COUNT - 1)
+    shift, std = {}, {}
+    for name, task in tasks.items():
+        predictor.setup(task)
+        before = predictor.predict(fresh, epochs)
+        predictor.condition(History(curve(0, 1, shift=0.4)))
+        shift[name] = (predictor.predict(fresh, epochs).mean - before.mean) / before.std
+        std[name] = before.std
+    assert (std["unseen"] > 1.1 * std["known"]).all()
+    assert (shift["unseen"] > shift["known"]).all()
 
 
 def test_without_a_kernel_only_a_pipelines_own_curve_counts():

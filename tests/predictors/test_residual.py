@@ -8,7 +8,13 @@ from scipy.stats import multivariate_normal
 from qtt.errors import ArtifactError
 from qtt.predictors.features import Features
 from qtt.predictors.meta import residual_points
-from qtt.predictors.residual import ResidualKernel, ResidualPoints, ResidualPosterior
+from qtt.predictors.residual import (
+    UNSEEN_MODEL_STD,
+    UNSEEN_STD,
+    ResidualKernel,
+    ResidualPoints,
+    ResidualPosterior,
+)
 
 WIDTHS = {"pipeline": 6, "model": 4, "task": 3}
 COUNT = 10
@@ -42,14 +48,19 @@ def points(pipeline, length):
 OBSERVED = [points(0, 5), points(3, 21), points(4, 1), points(7, 3)]
 
 
-def observed(kernel, features, parts=OBSERVED):
-    posterior = ResidualPosterior(kernel, features)
+KNOWN = np.full(COUNT, -1)
+UNSEEN = np.array([-1, 0, 0, 1, -1, 1, 2, 0, 1, -1])
+"""Which of the models that meta-training has not seen each candidate has."""
+
+
+def observed(kernel, features, parts=OBSERVED, unseen=None):
+    posterior = ResidualPosterior(kernel, features, unseen)
     for part in parts:
         posterior.replace(int(part.run[0]), part)
     return posterior
 
 
-def covariance(kernel, features, run, start, end):
+def covariance(kernel, features, run, start, end, unseen=KNOWN):
     """Prior covariance of any points, entry by entry, without noise."""
     rows = [features.pipeline, features.model, np.tile(features.task, (COUNT, 1))]
     with torch.no_grad():
@@ -63,6 +74,9 @@ def covariance(kernel, features, run, start, end):
         if run[i] == run[j] and kinds[0] == kinds[1]:
             distance = abs(np.log(end[i]) - np.log(end[j])) / length[kinds[0]]
             matrix[i, j] += own[kinds[0]] ** 2 * np.exp(-distance)
+        models = unseen[run[i]], unseen[run[j]]
+        if min(models) >= 0 and kinds == (0, 0):
+            matrix[i, j] += UNSEEN_STD**2 + UNSEEN_MODEL_STD**2 * (models[0] == models[1])
     return matrix
 
 
@@ -70,13 +84,14 @@ def noise(kernel, start):
     return np.exp(2.0 * kernel.log_noise.detach().numpy())[(start > 0).astype(int)]
 
 
-def dense(kernel, features, ids, start, end):
+def dense(kernel, features, ids, start, end, unseen):
     """Posterior mean and std of observations at queries by the textbook's formula (Rasmussen, eq. 2.23)."""
     run, begin, until = (
         np.concatenate([getattr(part, name) for part in OBSERVED]) for name in ("run", "start", "end")
     )
     residual = np.concatenate([part.residual for part in OBSERVED])
-    joint = covariance(kernel, features, np.append(run, ids), np.append(begin, start), np.append(until, end))
+    points = np.append(run, ids), np.append(begin, start), np.append(until, end)
+    joint = covariance(kernel, features, *points, unseen)
     known = len(run)
     inner = joint[:known, :known] + np.diag(noise(kernel, begin) + JITTER)
     cross = joint[known:, :known]
@@ -95,9 +110,10 @@ QUERIES = [
 
 
 @pytest.mark.parametrize("query", QUERIES)
-def test_the_posterior_is_the_dense_gaussian_process(kernel, features, query):
-    mean, std = observed(kernel, features).shift(*query)
-    expected_mean, expected_std = dense(kernel, features, *query)
+@pytest.mark.parametrize("unseen", [KNOWN, UNSEEN, np.where(UNSEEN < 0, 3, UNSEEN)])
+def test_the_posterior_is_the_dense_gaussian_process(kernel, features, query, unseen):
+    mean, std = observed(kernel, features, unseen=unseen).shift(*query)
+    expected_mean, expected_std = dense(kernel, features, *query, unseen)
     np.testing.assert_allclose(mean, expected_mean, rtol=1e-7, atol=1e-9)
     np.testing.assert_allclose(std, expected_std, rtol=1e-7)
 
