@@ -16,7 +16,7 @@ task_info, metafeat = extract_task_info_metafeat("path/to/dataset")
 optimizer = get_pretrained_optimizer("cold")
 optimizer.setup(128, metafeat)  # number of configs
 qt = QuickTuner(optimizer, finetune_script)
-qt.run(task_info, time_budget=25)
+qt.run(task_info, time_budget=40)
 """
 
 
@@ -33,5 +33,5 @@ def test_figure_4_runs_as_it_is_printed(tmp_path: Path) -> None:
     assert any(result["status"] == "success" for result in results)
     assert (run / "incumbent" / "weights.safetensors").exists()
     # a step that cannot fit into what is left is not begun
-    assert re.search(r"The budget of 25 s is spent\.|No step fits into the remaining \d+ s", done.stdout)
+    assert re.search(r"The budget of 40 s is spent\.|No step fits into the remaining \d+ s", done.stdout)
     assert f"Results go to {run}" in done.stdout

@@ -69,7 +69,7 @@ def run_script(code: str, folder: Path, timeout: float) -> "subprocess.Completed
 def test_the_readme_has_what_the_tests_below_look_for() -> None:
     assert len(EXAMPLES) == 3
     assert len(AFTER) == 6
-    assert len(RUNS) >= 11
+    assert len(RUNS) >= 9
     assert len(commands("qtt.fetch")) == 1
 
 

@@ -201,7 +201,7 @@ def plot(searches: Sequence[Search], path: Path) -> None:
     for axes, task in zip(np.ravel([figure.subplots(1, len(tasks))]), tasks, strict=True):
         of_task = [search for search in searches if search.task == task]
         times = np.linspace(0.0, of_task[0].budget, 400)
-        for policy in POLICIES:
+        for policy in dict.fromkeys(search.policy for search in of_task):
             chosen = [search for search in of_task if search.policy == policy]
             curves = np.array([incumbent_at(search.entries(), times) for search in chosen])
             axes.plot(times, curves.T, color=COLOURS[policy], linewidth=0.6, alpha=0.4)

@@ -210,8 +210,8 @@ def test_decisions_are_all_timed_and_bare_gpytorch_agrees(load: Any, artifact: P
 
 def test_the_incumbent_over_time(load: Any, tmp_path: Path) -> None:
     searches = load("searches")
-    settings = searches.Settings("a", tmp_path, tmp_path, 128, 100.0, tmp_path)
-    search = searches.Search("digits", "cold", 3, settings)
+    settings = searches.Settings("a", tmp_path, tmp_path, 128, tmp_path)
+    search = searches.Search("digits", 100.0, "cold", 3, settings)
     search.folder.mkdir()
     journal = Journal(search.folder / "journal.jsonl")
     journal.append(Result(0, 1, 0.5, 9.0), 10.0)
@@ -246,8 +246,8 @@ def test_a_search_that_cannot_start_is_an_error_and_one_without_an_epoch_is_none
     load: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     searches = load("searches")
-    settings = searches.Settings("a", tmp_path, tmp_path, 128, 100.0, tmp_path)
-    search = searches.Search("dtd", "weights", 0, settings)
+    settings = searches.Settings("a", tmp_path, tmp_path, 128, tmp_path)
+    search = searches.Search("dtd", 100.0, "weights", 0, settings)
     command = search.command()
     assert "optimizer.weights='a'" in command and f"dataset.path='{tmp_path / 'dtd'}'" in command
     monkeypatch.setattr(searches.Search, "command", lambda self: ["false"])

@@ -163,5 +163,5 @@ def _unseen_models(spec: FeatureSpec, task: SearchTask) -> NDArray[np.int64]:
     """Which of the models that `spec` has no name of each candidate has, -1: one that is known; (n,)."""
     known = spec.categories("model", "name")
     names = [config.get("model") for config in task.candidates.configs]
-    unseen = sorted(set(names) - known - {None}) if known else []
+    unseen = sorted({str(name) for name in names if name is not None} - known) if known else []
     return np.array([unseen.index(name) if name in unseen else -1 for name in names], dtype=np.int64)
