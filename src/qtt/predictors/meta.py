@@ -5,7 +5,6 @@ will reach until an epoch, on the logit scale.
 """
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Self
 
 import numpy as np
@@ -85,7 +84,11 @@ class MetaPerformance:
         self._encoded = Encoded.of(self.spec, task)
         self._standings = self.prior.standing.predict(self._encoded)
         self._unseen = _unseen_models(self.spec, task)
-        self._posterior = self._new_posterior(self.kernel)
+        self._posterior = (
+            None
+            if self.kernel is None
+            else ResidualPosterior(self.kernel, self._encoded.features, self._unseen)
+        )
         self._curves = np.zeros((count, task.max_fidelity))
         self._lengths = np.zeros(count, dtype=np.int64)
         self._seen: dict[int, list[Observation]] = {}
@@ -103,7 +106,9 @@ class MetaPerformance:
         if self.refit and self.kernel is not None and self._posterior is not None:
             points = self._posterior.points
             kernel = refitted(self.kernel, self._encoded.features, points, self.refit)
-            self._posterior = self._new_posterior(kernel, points)
+            self._posterior = ResidualPosterior(kernel, self._encoded.features, self._unseen)
+            for config_id, observed in points.items():
+                self._posterior.replace(config_id, observed)
 
     def predict(self, config_ids: Sequence[int], fidelities: Sequence[int]) -> Prediction:
         """Logit of the best score from now until each fidelity, which lies ahead; mean and std, both (m,)."""
@@ -125,17 +130,6 @@ class MetaPerformance:
             mean[fresh] += std[fresh] * shift
             std[fresh] *= scale
         return Prediction(mean, std, link="logit")
-
-    def _new_posterior(
-        self, kernel: ResidualKernel | None, points: Mapping[int, ResidualPoints] = MappingProxyType({})
-    ) -> ResidualPosterior | None:
-        assert self._encoded is not None
-        if kernel is None:
-            return None
-        posterior = ResidualPosterior(kernel, self._encoded.features, self._unseen)
-        for config_id, observed in points.items():
-            posterior.replace(config_id, observed)
-        return posterior
 
     def _update(self, config_id: int, curve: Sequence[Observation]) -> None:
         epochs = [observation.fidelity for observation in curve]

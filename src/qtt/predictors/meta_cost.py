@@ -36,7 +36,8 @@ MACHINE_STD = np.array([1.5, 0.35, 0.25, 0.2])
 """How far machines differ in log seconds: in all, per unit of log macs, of log batch size, and with amp."""
 
 CPU_SLOPE = 0.5
-"""Log seconds on a CPU per unit of log arithmetic, beyond what the trees expect of a GPU."""
+"""Log seconds on a CPU per unit of log arithmetic, beyond what the trees expect of a GPU; measured in
+real searches (experiments/search_quality/ideas.md)."""
 
 MODEL_STD = 0.1
 PIPELINE_STD = 0.25

@@ -35,7 +35,8 @@ Array = NDArray[np.float64]
 
 SHARED_FEATURES = 8
 UNSEEN_STD, UNSEEN_MODEL_STD = 1.0, 0.5
-"""c and u of models that meta-training has not seen, in standard deviations of the prior."""
+"""c and u of models that meta-training has not seen, in standard deviations of the prior; measured in
+real searches (experiments/search_quality/ideas.md)."""
 
 REFIT_PIPELINES = 48
 REFIT_RATE = 1e-3
