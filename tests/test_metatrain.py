@@ -125,6 +125,7 @@ def test_excluded_datasets_and_models_are_left_out(tables, tmp_path, fake) -> No
     artifact = read_artifact(tmp_path / "out")
     assert {entry.dataset for entry in artifact.portfolio.entries} <= {"A", "C", "E"}
     assert "large" not in {entry.config["model"] for entry in artifact.portfolio.entries}
+    assert artifact.features.categories("model", "name") == {"small", "medium"}, "nothing is known of others"
 
 
 def test_a_dataset_is_excluded_from_every_table(tables) -> None:

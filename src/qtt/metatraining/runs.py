@@ -42,9 +42,10 @@ class Runs:
         return len(self.lengths)
 
     def select(self, keep: NDArray[np.bool_]) -> "Runs":
-        """Those runs for which `keep` (n,) is true."""
+        """Those runs for which `keep` (n,) is true, with the cards of their models alone."""
         configs = tuple(config for config, kept in zip(self.candidates.configs, keep, strict=True) if kept)
-        candidates = Candidates(configs, self.candidates.models)
+        named = {config["model"] for config in configs}
+        candidates = Candidates(configs, tuple(card for card in self.candidates.models if card.name in named))
         parts = (self.scores[keep], self.seconds[keep], self.lengths[keep], self.failed[keep])
         return Runs(self.dataset, self.metafeatures, candidates, *parts)
 
