@@ -154,7 +154,8 @@ def run(trials: Trials, out: Path, workers: int) -> Comparison:
     replays = store.read()
     missing = {job.key: job for job in trials.jobs().values() if job.key not in replays}
     done = run_jobs(list(missing.values()), workers)
-    for job, result in track(done, "replaying", total=len(missing), console=Console(stderr=True)):
+    console = Console(stderr=True)
+    for job, result in track(done, "replaying", len(missing), console=console, disable=not missing):
         store.append(job, result)
         replays[job.key] = result
     return trials.comparison(replays)

@@ -18,7 +18,7 @@ STYLES = ("-", "--", "-.", ":")
 BAND = 1.96
 """Standard errors on either side of the mean: 95 % of a normal distribution, as in the papers."""
 
-INCHES, DOTS_PER_INCH = (7.0, 4.2), 150
+INCHES, DOTS_PER_INCH = (8.0, 4.2), 150
 
 
 def write_plots(comparison: Comparison, folder: Path) -> None:
@@ -51,7 +51,8 @@ def _plot(comparison: Comparison, average: Average, label: str, title: str, path
     axes.grid(color="0.9")
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(title="mean ± 1.96 standard errors", frameon=False, alignment="left")
+    title = f"mean ± {BAND}\nstandard errors"
+    figure.legend(loc="outside right upper", title=title, frameon=False, alignment="left")
     figure.savefig(path)
 
 
