@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -157,22 +158,32 @@ def test_help_reads_well(tmp_path: Path) -> None:
     assert "num_candidates: 128" in text
 
 
-def test_an_interrupt_ends_cleanly_and_says_how_to_go_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("signum", "send"),
+    [(signal.SIGINT, os.kill), (signal.SIGTERM, os.kill), (signal.SIGTERM, os.killpg)],
+    ids=["Ctrl-C", "SIGTERM", "SIGTERM to all processes"],
+)
+def test_an_interrupt_ends_cleanly_and_says_how_to_go_on(tmp_path: Path, signum: int, send: Any) -> None:
     command = [sys.executable, "-m", "qtt.run", "+experiment=quickstart", "budget.seconds=200"]
-    search = subprocess.Popen(
-        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    search = subprocess.Popen(command, cwd=tmp_path, start_new_session=True, **pipes)
     assert search.stdout is not None
     for line in search.stdout:
         if line.startswith("Results go to"):
             break
-    search.send_signal(signal.SIGINT)
+    (folder,) = (tmp_path / "runs" / "quickstart").iterdir()
+    journal, deadline = folder / "journal.jsonl", time.monotonic() + 120
+    while not (journal.exists() and journal.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.05)  # until it trains
+    send(search.pid, signum)
     out, err = search.communicate(timeout=60)
     assert search.returncode == 130, err
     assert err == ""
     assert "Interrupted; everything finished is kept." in out
     assert "To search on: " in out
     assert out.strip().endswith("-m qtt.run +experiment=quickstart budget.seconds=200")
+    statuses = [json.loads(line)["status"] for line in journal.read_text().splitlines()]
+    assert set(statuses) <= {"success", "timeout"}, "the pipeline that was trained is not to blame"
 
 
 SEARCH = [

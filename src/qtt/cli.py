@@ -3,6 +3,7 @@
 import errno
 import re
 import shutil
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -34,6 +35,11 @@ UNNAMED = (
     "weights_dir",
 )
 """Overrides that do not change what is searched, and so do not change the name of the run folder."""
+
+
+def stop_as_by_ctrl_c() -> None:
+    """Let SIGTERM, by which job queues stop jobs, do what Ctrl-C does."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def config_directory() -> str:

@@ -13,7 +13,6 @@ DIR/*.log               what was said
 import json
 import os
 import shlex
-import signal
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -27,7 +26,15 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.text import Text
 
-from qtt.cli import INTERRUPTED, check_overrides, config_directory, errors_for_people, plain, python_command
+from qtt.cli import (
+    INTERRUPTED,
+    check_overrides,
+    config_directory,
+    errors_for_people,
+    plain,
+    python_command,
+    stop_as_by_ctrl_c,
+)
 from qtt.collecting.collector import Collector, Limits
 from qtt.collecting.frames import to_frames
 from qtt.collecting.plan import Plan, draw_pipelines, run_names
@@ -46,7 +53,7 @@ FORMAT = 1
 def main() -> None:
     """Entry point of `python -m qtt.collect`."""
     check_overrides("collect", sys.argv[1:])
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # job queues stop jobs in this way
+    stop_as_by_ctrl_c()
     _app()
 
 

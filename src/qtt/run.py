@@ -29,6 +29,7 @@ from qtt.cli import (
     plain,
     python_command,
     run_directory,
+    stop_as_by_ctrl_c,
 )
 from qtt.config_manager import ConfigManager
 from qtt.constraints import Constraints, feasible
@@ -47,6 +48,7 @@ def main() -> None:
     """Entry point of `python -m qtt.run` and of the console script `qtt`."""
     sys.argv[1:] = with_quiet(sys.argv[1:])
     check_overrides("run", sys.argv[1:])
+    stop_as_by_ctrl_c()
     try:
         _app()
     except KeyboardInterrupt:

@@ -2,6 +2,7 @@
 
 import math
 import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -187,6 +188,19 @@ def test_one_process_serves_all_steps(make: Evaluators) -> None:
     evaluator = make(objectives.dying, "process")
     pids = {_run(evaluator, Trial(0, {}, epoch))[0].info["pid"] for epoch in (1, 2, 3)}
     assert len(pids) == 1
+
+
+def test_a_signal_to_all_processes_leaves_ending_this_one_to_the_search(
+    make: Evaluators, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for library in ("OMP", "OPENBLAS"):
+        monkeypatch.setenv(f"{library}_NUM_THREADS", "2")  # threads, which hear signals, too
+    evaluator = make(objectives.dying, "process")
+    (first,) = _run(evaluator, Trial(0, {}, 1))
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        os.kill(first.info["pid"], signum)
+        (after,) = _run(evaluator, Trial(0, {}, 2))
+        assert after.info == first.info
 
 
 def test_chatter_goes_to_the_log_and_not_into_the_protocol(make: Evaluators) -> None:

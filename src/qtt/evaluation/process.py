@@ -22,8 +22,19 @@ LOG_TAIL_LINES = 20
 ANSWER = 1.0
 """Seconds that the training process has to answer that it ends."""
 
-WORKER = "import sys; sys.path[:] = {path!r}; from qtt.evaluation.worker import main; main()"
-"""Program of the training process: whatever can be imported here can be imported there."""
+WORKER = """
+import signal, sys
+if hasattr(signal, "pthread_sigmask"):
+    signal.pthread_sigmask(signal.SIG_BLOCK, {{signal.SIGTERM}})
+sys.path[:] = {path!r}
+from qtt.evaluation.worker import main
+main()
+"""
+"""Program of the training process: whatever can be imported here can be imported there.
+
+A job queue's SIGTERM reaches all processes; the search, which hears it as well, then ends this one. It is
+blocked before libraries start threads, and not just ignored: Lightning sets a handler of its own.
+"""
 
 
 def import_path(objective: Objective) -> str | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from qtt.cli import INTERRUPTED, errors_for_people, python_command
+from qtt.cli import INTERRUPTED, errors_for_people, python_command, stop_as_by_ctrl_c
 from qtt.console_tables import frame_table, positive_count, say, wide_console
 from qtt.files import write_json
 from qtt.final_training import kept_table
@@ -28,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status."""
     options = _parser().parse_args(arguments)
     console = wide_console()
+    stop_as_by_ctrl_c()
     with errors_for_people():
         tuner = QuickTuner.load(options.run_dir)
         try:
