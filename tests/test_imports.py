@@ -27,7 +27,8 @@ LAYERS = [
     {"optimizers", "testing", "metatraining", "artifact_files"},
     {"artifacts", "evaluation"},
     {"tracking", "final_training", "reporting", "fronts"},
-    {"tuner", "benchmarking", "collecting"},
+    {"search_loop", "benchmarking", "collecting"},
+    {"tuner"},
     {"cli"},
     {"run", "benchmark", "collect", "metatrain", "predict", "leaderboard", "export", "report", "__main__"},
 ]
