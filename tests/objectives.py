@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -90,6 +91,13 @@ def dying(trial: Trial, task: TaskInfo) -> Result:
     if trial.config_id % 2:
         os.kill(os.getpid(), signal.SIGKILL)
     return Result(trial.config_id, trial.fidelity, 0.5, 0.1, info={"pid": os.getpid()})
+
+
+def leaving_files(trial: Trial, task: TaskInfo) -> Result:
+    """Leaves a temporary file."""
+    handle, file = tempfile.mkstemp()
+    os.close(handle)
+    return Result(trial.config_id, trial.fidelity, 0.5, 0.1, info={"pid": os.getpid(), "file": file})
 
 
 def ending(trial: Trial, task: TaskInfo) -> Result:

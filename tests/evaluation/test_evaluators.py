@@ -203,6 +203,16 @@ def test_a_signal_to_all_processes_leaves_ending_this_one_to_the_search(
         assert after.info == first.info
 
 
+def test_temporary_files_of_a_killed_process_are_removed(make: Evaluators) -> None:
+    evaluator = make(objectives.leaving_files, "process")
+    (result,) = _run(evaluator, Trial(0, {}, 1))
+    left = Path(result.info["file"])
+    assert left.exists()
+    os.kill(result.info["pid"], signal.SIGKILL)
+    evaluator.close()
+    assert not left.parent.exists()
+
+
 def test_chatter_goes_to_the_log_and_not_into_the_protocol(make: Evaluators) -> None:
     (result,) = _run(make(objectives.chatty, "process"), Trial(0, {}, 1))
     assert result.succeeded

@@ -1,10 +1,12 @@
 """Objectives run in one long-lived training process, which can be killed at any moment and is replaced."""
 
 import json
+import os
 import queue
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import deque
@@ -52,13 +54,15 @@ class ProcessEvaluator:
     """Speaks JSON lines with `qtt.evaluation.worker`.
 
     A process that dies costs one failed trial with its reason; a step that exceeds its time is killed with
-    its process. Either way the next step finds a new one.
+    its process. Either way the next step finds a new one, and what libraries left in the process's temporary
+    folder is removed.
     """
 
     def __init__(self, objective: str, log: Path) -> None:
         self._objective = objective
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self._messages: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._kills: int | None = None
 
@@ -73,12 +77,14 @@ class ProcessEvaluator:
         self.close()
         self._kills = kernel.out_of_memory_kills()
         self._log.parent.mkdir(parents=True, exist_ok=True)
+        self._scratch = tempfile.TemporaryDirectory(prefix="qtt-", ignore_cleanup_errors=True)
         with self._log.open("ab") as log:
             process = self._process = subprocess.Popen(
                 [sys.executable, "-c", WORKER.format(path=sys.path)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
+                env=os.environ | {"TMPDIR": self._scratch.name},
             )
         self._messages = queue.SimpleQueue()
         assert process.stdout is not None
@@ -129,6 +135,8 @@ class ProcessEvaluator:
         for stream in (process.stdin, process.stdout):
             if stream is not None:
                 _close_quietly(stream)
+        if self._scratch is not None:
+            self._scratch.cleanup()
 
     def _answers(self) -> bool:
         """Whether the process has heard that it is to end; compiled code may keep it from listening."""
