@@ -52,6 +52,9 @@ class SearchLoop:
             clock: for all durations.
             begin: what the clock said when this search began.
             quota: bound on all checkpoints together, in bytes.
+
+        Raises:
+            JournalError: the folder's journal is damaged.
         """
         self._optimizer = optimizer
         self._evaluator = evaluator
