@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -54,14 +55,15 @@ class Killer(threading.Thread):
 def pids(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Of the training processes, in the order of their starts."""
     found: list[int] = []
-    start = ProcessEvaluator.start
+    running = ProcessEvaluator._running
 
-    def watched(self: ProcessEvaluator) -> None:
-        start(self)
-        if self._process is not None and self._process.pid not in found:
-            found.append(self._process.pid)
+    def watched(self: ProcessEvaluator) -> subprocess.Popen[bytes]:
+        process = running(self)
+        if process.pid not in found:
+            found.append(process.pid)
+        return process
 
-    monkeypatch.setattr(ProcessEvaluator, "start", watched)
+    monkeypatch.setattr(ProcessEvaluator, "_running", watched)
     return found
 
 
