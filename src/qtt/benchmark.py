@@ -27,15 +27,7 @@ from qtt.benchmarking.runner import Job, Problem, ReplayStore, run_jobs
 from qtt.benchmarking.tables import Comparison, write_tables
 from qtt.benchmarking.view import summary_table
 from qtt.benchmarking.wording import counted
-from qtt.cli import (
-    INTERRUPTED,
-    check_overrides,
-    config_directory,
-    errors_for_people,
-    plain,
-    python_command,
-    stop_as_by_ctrl_c,
-)
+from qtt.cli import INTERRUPTED, config_directory, errors_for_people, plain, prepare, python_command
 from qtt.curves.table import CurveTable, DatasetCurves
 from qtt.errors import ConfigError, unknown
 from qtt.machine import available_cores
@@ -48,8 +40,7 @@ BUILT_IN = ("random", "asha", "quick")
 
 def main() -> None:
     """Entry point of `python -m qtt.benchmark`."""
-    check_overrides("benchmark", sys.argv[1:])
-    stop_as_by_ctrl_c()
+    prepare("benchmark")
     _app()
 
 

@@ -48,6 +48,12 @@ def config_directory() -> str:
     return str(packaged if packaged.is_dir() else Path(__file__).parents[2] / "conf")
 
 
+def prepare(config_name: str) -> None:
+    """What every command does before Hydra takes over: explain typos, heed job queues."""
+    check_overrides(config_name, sys.argv[1:])
+    stop_as_by_ctrl_c()
+
+
 def check_overrides(config_name: str, arguments: Sequence[str]) -> None:
     """Compose the configuration once ahead of Hydra, to explain a typo better than it would.
 

@@ -26,15 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.text import Text
 
-from qtt.cli import (
-    INTERRUPTED,
-    check_overrides,
-    config_directory,
-    errors_for_people,
-    plain,
-    python_command,
-    stop_as_by_ctrl_c,
-)
+from qtt.cli import INTERRUPTED, config_directory, errors_for_people, plain, prepare, python_command
 from qtt.collecting.collector import Collector, Limits
 from qtt.collecting.frames import to_frames
 from qtt.collecting.plan import Plan, draw_pipelines, run_names
@@ -52,8 +44,7 @@ FORMAT = 1
 
 def main() -> None:
     """Entry point of `python -m qtt.collect`."""
-    check_overrides("collect", sys.argv[1:])
-    stop_as_by_ctrl_c()
+    prepare("collect")
     _app()
 
 

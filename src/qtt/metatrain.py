@@ -25,15 +25,7 @@ from rich.table import Table
 from rich.text import Text
 
 from qtt.artifact_files import FACTS, Artifact, Facts, TableFacts, read_artifact, write_artifact
-from qtt.cli import (
-    INTERRUPTED,
-    check_overrides,
-    config_directory,
-    errors_for_people,
-    plain,
-    python_command,
-    stop_as_by_ctrl_c,
-)
+from qtt.cli import INTERRUPTED, config_directory, errors_for_people, plain, prepare, python_command
 from qtt.config_manager import ConfigManager
 from qtt.curves.manifest import ALL_EPOCHS
 from qtt.errors import ArtifactError, ConfigError
@@ -52,8 +44,7 @@ PACKAGES = ("qtt", "numpy", "scikit-learn", "scipy", "torch")
 
 def main() -> None:
     """Entry point of `python -m qtt.metatrain`."""
-    check_overrides("metatrain", sys.argv[1:])
-    stop_as_by_ctrl_c()
+    prepare("metatrain")
     _app()
 
 

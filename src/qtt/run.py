@@ -23,13 +23,12 @@ from rich.text import Text
 
 from qtt.cli import (
     INTERRUPTED,
-    check_overrides,
     config_directory,
     errors_for_people,
     plain,
+    prepare,
     python_command,
     run_directory,
-    stop_as_by_ctrl_c,
 )
 from qtt.config_manager import ConfigManager
 from qtt.constraints import Constraints, feasible
@@ -47,8 +46,7 @@ QUIET = ("--quiet", "-q")
 def main() -> None:
     """Entry point of `python -m qtt.run` and of the console script `qtt`."""
     sys.argv[1:] = with_quiet(sys.argv[1:])
-    check_overrides("run", sys.argv[1:])
-    stop_as_by_ctrl_c()
+    prepare("run")
     try:
         _app()
     except KeyboardInterrupt:
