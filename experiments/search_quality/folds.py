@@ -150,6 +150,7 @@ def prepare(
 
 def run(trials: Trials, out: Path, workers: int) -> Comparison:
     """Replay what `out` does not hold yet."""
+    out.mkdir(parents=True, exist_ok=True)
     store = ReplayStore(out / "replays.jsonl")
     replays = store.read()
     missing = {job.key: job for job in trials.jobs().values() if job.key not in replays}

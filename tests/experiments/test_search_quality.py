@@ -120,6 +120,17 @@ def test_policies_that_count_as_the_same_for_all_seeds_are(
         assert np.array_equal(first.scores, second.scores), contestant.name
 
 
+def test_policies_without_artifacts_need_no_folder(
+    load: Any, tables: tuple[Path, Path], tmp_path: Path
+) -> None:
+    folds = load("folds")
+    study = make_study(load("protocol"), tables, tmp_path / "out")
+    chosen = [entry for entry in folds.CONTESTANTS if entry.name == "random"]
+    trials = folds.prepare(study, chosen, (0,), None, 1, 800.0, QUIET)
+    assert not study.out.exists()
+    assert folds.run(trials, study.out, workers=1).policies == ("random",)
+
+
 def test_switches_reach_the_optimizer(load: Any, artifact: Path) -> None:
     made = {
         contestant.name: contestant.policy({"all": artifact, "unseen": artifact}).make(0, 50)
