@@ -126,7 +126,8 @@ def main() -> None:
     comparison = run(trials, study.out, arguments.workers)
     write_results(comparison, study.out, arguments.results or study.out / "results")
     console.print(summary_table(comparison))
-    console.print(paired(comparison).to_string(index=False))
+    if QUICK in comparison.policies:
+        console.print(paired(comparison).to_string(index=False))
 
 
 def prepare(
