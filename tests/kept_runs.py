@@ -7,7 +7,7 @@ from images import CLASSES
 from models import make_card
 from qtt.finetune.cv.classification import finetune_script
 from qtt.optimizers.random import EpochwiseRandomOptimizer
-from qtt.tuner import QuickTuner
+from qtt.search.tuner import QuickTuner
 from qtt.types import Candidates, TaskInfo
 
 SIDE = 48

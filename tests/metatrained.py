@@ -9,8 +9,8 @@ from hydra import compose, initialize_config_dir
 from rich.console import Console
 
 from qtt import metatrain
-from qtt.artifact_files import Facts
-from qtt.cli import config_directory
+from qtt.artifacts.files import Facts
+from qtt.cli.common import config_directory
 from qtt.curves.writing import write_table
 from qtt.metatraining import fit_networks, fit_prior, fit_residual
 from qtt.testing.synthetic import CARDS

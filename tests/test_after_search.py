@@ -10,7 +10,7 @@ from PIL import Image
 from qtt import export, leaderboard, predict
 from qtt.finetune import __main__ as finetune
 from qtt.finetune.cv.classification.predictor import load_predictor
-from qtt.run_record import RunRecord
+from qtt.runs.record import RunRecord
 from qtt.statistics import __main__ as statistics
 
 Output = pytest.CaptureFixture[str]
@@ -187,7 +187,7 @@ def test_impossible_numbers_are_refused(arguments: list[str], run: Path, capsys:
 def test_a_user_may_have_trained_without_a_hub(tmp_path: Path, capsys: Output) -> None:
     import objectives
     from qtt.optimizers.random import EpochwiseRandomOptimizer
-    from qtt.tuner import QuickTuner
+    from qtt.search.tuner import QuickTuner
     from qtt.types import Candidates, TaskInfo
 
     optimizer = EpochwiseRandomOptimizer(seed=1, max_fidelity=3)

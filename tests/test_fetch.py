@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from qtt import fetch as command
-from qtt import weights
 from qtt.errors import ModelHubError
 from qtt.fetch import fetch, main
-from qtt.model_hub import load_hub
+from qtt.hub import weights
+from qtt.hub.model_hub import load_hub
+from qtt.hub.weights import create_model
 from qtt.types import ModelCard
-from qtt.weights import create_model
 
 MODELS = ["test_vit", "test_resnet"]
 

@@ -16,25 +16,23 @@ ENTRY_POINTS = {"cli", "run", "metatrain", "collect", "benchmark"}
 
 LAYERS = [
     {"errors"},
-    {"types", "files", "machine", "console_tables"},
-    {"clock", "hyperparameters", "history", "data", "timm_facts"},
-    {"weight_files", "journal", "statistics", "closeness", "kept_models"},
-    {"model_hub", "run_folder"},
-    {"weights", "search_space", "run_record", "constraints"},
-    {"config_manager", "fetch", "curves", "portfolio"},
-    {"finetune"},
-    {"predictors", "acquisition"},
-    {"optimizers", "testing", "metatraining", "artifact_files"},
-    {"artifacts", "evaluation"},
-    {"tracking", "final_training", "reporting", "fronts"},
-    {"search_loop", "benchmarking", "collecting"},
-    {"tuner"},
+    {"types", "support"},
+    {"data"},
+    {"hub", "runs"},
+    {"space"},
+    {"statistics", "curves", "fetch"},
+    {"predictors"},
+    {"optimizers", "testing", "metatraining"},
+    {"artifacts"},
+    {"finetune", "evaluation"},
+    {"tracking", "reporting"},
+    {"search", "benchmarking", "collecting"},
     {"cli"},
     {"run", "benchmark", "collect", "metatrain", "predict", "leaderboard", "export", "report", "__main__"},
 ]
 """Lower layers know nothing of higher ones."""
 
-EXCEPTIONS = {("acquisition", "predictors"), ("testing", "optimizers")}
+EXCEPTIONS: set[tuple[str, str]] = {("testing", "optimizers")}
 """Pairs within one layer."""
 
 
@@ -100,15 +98,15 @@ def test_imports_point_one_way(name: str) -> None:
 LIGHT = [
     "qtt",
     "qtt.types",
-    "qtt.model_hub",
-    "qtt.config_manager",
-    "qtt.search_space",
+    "qtt.hub.model_hub",
+    "qtt.space.config_manager",
+    "qtt.space.search_space",
     "qtt.curves.importers.__main__",
-    "qtt.tuner",
+    "qtt.search.tuner",
     "qtt.benchmarking.runner",
     "qtt.benchmarking.plots",
     "qtt.finetune.cv.classification",
-    "qtt.run_record",
+    "qtt.runs.record",
     "qtt.statistics",
 ]
 

@@ -15,20 +15,20 @@ from hydra.utils import instantiate
 
 from images import write_image_folder
 from qtt import fetch
-from qtt.cli import config_directory
-from qtt.config_manager import ConfigManager
-from qtt.run_record import RunRecord
+from qtt.cli.common import config_directory
+from qtt.runs.record import RunRecord
+from qtt.space.config_manager import ConfigManager
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 GUIDES = [README, (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")]
 
 FAST_CLOCK = """
-import qtt.clock, qtt.tuner
-class Fast(qtt.clock.WallClock):
+import qtt.support.clock, qtt.search.tuner
+class Fast(qtt.support.clock.WallClock):
     def now(self):
         return 100 * super().now()
-qtt.tuner.WallClock = Fast
+qtt.search.tuner.WallClock = Fast
 """
 """An hour of budget in 36 seconds, put before an example that itself stays as it is printed."""
 

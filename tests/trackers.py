@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from qtt.history import History
-from qtt.journal import Entry
+from qtt.runs.history import History
+from qtt.runs.journal import Entry
 from qtt.tracking import SearchInfo, Summary, Tracker
 from qtt.types import Budget, Candidates, Result, Status, TaskInfo, Trial
 

@@ -37,7 +37,7 @@ from qtt.finetune.cv.classification.epoch import choose_device
 from qtt.finetune.cv.classification.pipeline import Pipeline
 from qtt.finetune.cv.classification.recipe import Recipe
 from qtt.finetune.cv.classification.settings import FinetuneSettings
-from qtt.model_hub import load_hub
+from qtt.hub.model_hub import load_hub
 from qtt.types import ModelCard, TaskInfo, Trial
 
 CLASSES = 10

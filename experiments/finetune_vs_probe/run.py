@@ -30,9 +30,9 @@ from qtt.data.image_folder import ImageFolder, Sample, scan_image_folder
 from qtt.evaluation.memory import keep_memory
 from qtt.finetune.cv.classification import finetune_script
 from qtt.finetune.cv.classification.cache import decode
-from qtt.model_hub import load_hub
+from qtt.hub.model_hub import load_hub
+from qtt.hub.weights import create_model
 from qtt.types import ModelCard, TaskInfo, Trial
-from qtt.weights import create_model
 
 LOG = logging.getLogger("finetune_vs_probe")
 DATASETS = ("trashnet", "dtd", "gtsrb43")

@@ -25,14 +25,14 @@ from protocol import FINAL_TABLE, TABLE, Study, mean_and_error
 from rich.console import Console
 from scipy.stats import norm, spearmanr
 
-from qtt.artifact_files import read_artifact
+from qtt.artifacts.files import read_artifact
 from qtt.curves.table import CurveTable
-from qtt.history import History
+from qtt.hub.model_hub import ModelHub
 from qtt.metatraining.runs import Runs, read_runs
-from qtt.model_hub import ModelHub
 from qtt.predictors.base import SearchTask
 from qtt.predictors.meta import MetaPerformance
 from qtt.predictors.prior import logit
+from qtt.runs.history import History
 from qtt.types import Result
 
 Array = NDArray[np.float64]

@@ -27,12 +27,12 @@ from rich.console import Console
 from rich.table import Table
 from threadpoolctl import threadpool_limits
 
-from qtt.artifacts import COLD, quick_tune
-from qtt.config_manager import ConfigManager
-from qtt.model_hub import ModelHub
+from qtt.artifacts.pretrained import COLD, quick_tune
+from qtt.hub.model_hub import ModelHub
 from qtt.optimizers.quick import QuickTune
 from qtt.predictors.meta import MetaPerformance
-from qtt.search_space import build_space
+from qtt.space.config_manager import ConfigManager
+from qtt.space.search_space import build_space
 from qtt.types import Candidates, MetaFeatures, Result
 
 Array = NDArray[np.float64]

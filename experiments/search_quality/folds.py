@@ -32,8 +32,8 @@ from qtt.benchmarking.replay import Replay
 from qtt.benchmarking.runner import Job, Problem, ReplayStore, run_jobs
 from qtt.benchmarking.tables import Comparison, write_tables
 from qtt.benchmarking.view import summary_table
-from qtt.cli import plain
-from qtt.machine import available_cores
+from qtt.cli.common import plain
+from qtt.support.machine import available_cores
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from rich.console import Console
 
 from qtt.benchmark import load_problems
 from qtt.benchmarking.runner import Problem
-from qtt.cli import config_directory
+from qtt.cli.common import config_directory
 from qtt.curves.table import CurveTable
+from qtt.hub.model_hub import ModelHub
 from qtt.metatrain import metatrain
-from qtt.model_hub import ModelHub
 
 ROOT = Path(__file__).parents[2]
 TABLES = ROOT / "meta_dataset" / "tables"

@@ -28,9 +28,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from rich.console import Console
 
-from qtt.files import read_json
-from qtt.history import History
-from qtt.journal import Entry, Journal
+from qtt.runs.history import History
+from qtt.runs.journal import Entry, Journal
+from qtt.support.files import read_json
 
 Array = NDArray[np.float64]
 

@@ -4,9 +4,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from qtt.artifacts import get_pretrained_optimizer
+    from qtt.artifacts.pretrained import get_pretrained_optimizer
     from qtt.finetune.cv.classification.predictor import load_predictor
-    from qtt.tuner import QuickTuner
+    from qtt.search.tuner import QuickTuner
     from qtt.types import Budget, MetaFeatures, Result, Status, TaskInfo, Trial
 
 __version__ = "0.1.0"
@@ -25,8 +25,8 @@ __all__ = [
 ]
 
 _HOMES = {
-    "QuickTuner": "qtt.tuner",
-    "get_pretrained_optimizer": "qtt.artifacts",
+    "QuickTuner": "qtt.search.tuner",
+    "get_pretrained_optimizer": "qtt.artifacts.pretrained",
     "load_predictor": "qtt.finetune.cv.classification.predictor",
 }
 

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from qtt.artifacts import COLD
+from qtt.artifacts.pretrained import COLD
 from qtt.benchmarking.plots import write_plots
 from qtt.benchmarking.policies import Policy
 from qtt.benchmarking.replay import Replay
@@ -27,11 +27,11 @@ from qtt.benchmarking.runner import Job, Problem, ReplayStore, run_jobs
 from qtt.benchmarking.tables import Comparison, write_tables
 from qtt.benchmarking.view import summary_table
 from qtt.benchmarking.wording import counted
-from qtt.cli import INTERRUPTED, config_directory, errors_for_people, plain, prepare, python_command
+from qtt.cli.common import INTERRUPTED, config_directory, errors_for_people, plain, prepare, python_command
 from qtt.curves.table import CurveTable, DatasetCurves
 from qtt.errors import ConfigError, unknown
-from qtt.machine import available_cores
-from qtt.model_hub import ModelHub
+from qtt.hub.model_hub import ModelHub
+from qtt.support.machine import available_cores
 from qtt.types import Candidates, ModelCard
 
 BUILT_IN = ("random", "asha", "quick")
@@ -104,7 +104,7 @@ def resolve_policies(names: str | Sequence[str], weights: str | None) -> list[Po
     for name in names:
         if name == "quick" and weights not in (None, COLD):
             settings = {"name": str(weights)}
-            policies.append(Policy(name, "qtt.artifacts.get_pretrained_optimizer", settings))
+            policies.append(Policy(name, "qtt.artifacts.pretrained.get_pretrained_optimizer", settings))
         elif name in known:
             config: dict[str, Any] = plain(compose("run", [f"optimizer={name}"]).optimizer)
             policies.append(Policy.from_config(name, config))

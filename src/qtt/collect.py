@@ -26,18 +26,18 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.text import Text
 
-from qtt.cli import INTERRUPTED, config_directory, errors_for_people, plain, prepare, python_command
+from qtt.cli.common import INTERRUPTED, config_directory, errors_for_people, plain, prepare, python_command
 from qtt.collecting.collector import Collector, Limits
 from qtt.collecting.frames import to_frames
 from qtt.collecting.plan import Plan, draw_pipelines, run_names
 from qtt.collecting.progress import ProgressWatcher, overview
-from qtt.config_manager import ConfigManager
 from qtt.curves.writing import write_table
 from qtt.data.subset_files import MANIFEST
 from qtt.errors import ConfigError
-from qtt.files import read_json, write_json, write_text
-from qtt.machine import available_cores
-from qtt.run_folder import RunFolder, environment
+from qtt.runs.folder import RunFolder, environment
+from qtt.space.config_manager import ConfigManager
+from qtt.support.files import read_json, write_json, write_text
+from qtt.support.machine import available_cores
 
 FORMAT = 1
 

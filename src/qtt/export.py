@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from qtt.cli import errors_for_people
+from qtt.cli.common import errors_for_people
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

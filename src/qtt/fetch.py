@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from qtt.errors import ModelHubError
-from qtt.model_hub import load_hub, locate_weights
+from qtt.hub.model_hub import load_hub, locate_weights
 from qtt.types import ModelCard
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def _fetch_one(card: ModelCard, weights_dir: Path, download: Download) -> Fetche
 
 
 def _download(card: ModelCard) -> Mapping[str, "Tensor"]:
-    from qtt.weights import from_hugging_face
+    from qtt.hub.weights import from_hugging_face
 
     return from_hugging_face(card).state_dict()
 

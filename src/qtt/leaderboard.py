@@ -14,9 +14,9 @@ import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from qtt.cli import INTERRUPTED, errors_for_people, python_command
-from qtt.console_tables import frame_table, say, wide_console
-from qtt.run_record import RunRecord
+from qtt.cli.common import INTERRUPTED, errors_for_people, python_command
+from qtt.runs.record import RunRecord
+from qtt.support.console_tables import frame_table, say, wide_console
 
 FORMATS = {
     "validation": ".4f",

@@ -24,16 +24,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from qtt.artifact_files import FACTS, Artifact, Facts, TableFacts, read_artifact, write_artifact
-from qtt.cli import INTERRUPTED, config_directory, errors_for_people, plain, prepare, python_command
-from qtt.config_manager import ConfigManager
+from qtt.artifacts.files import FACTS, Artifact, Facts, TableFacts, read_artifact, write_artifact
+from qtt.cli.common import INTERRUPTED, config_directory, errors_for_people, plain, prepare, python_command
 from qtt.curves.manifest import ALL_EPOCHS
 from qtt.errors import ArtifactError, ConfigError
+from qtt.hub.model_hub import ModelHub
 from qtt.metatraining.runs import Runs
 from qtt.metatraining.sources import Choice, Source, TableChoice, read_sources
 from qtt.metatraining.stages import Arrays, Stages
-from qtt.model_hub import ModelHub
-from qtt.portfolio import build_portfolio
+from qtt.space.config_manager import ConfigManager
+from qtt.space.portfolio import build_portfolio
 
 if TYPE_CHECKING:
     from qtt.metatraining.fit import Fitted

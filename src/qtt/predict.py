@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from qtt.cli import INTERRUPTED, errors_for_people, python_command
-from qtt.console_tables import positive_count, say
+from qtt.cli.common import INTERRUPTED, errors_for_people, python_command
 from qtt.errors import ConfigError
+from qtt.support.console_tables import positive_count, say
 
 if TYPE_CHECKING:
     from qtt.finetune.cv.classification.image_predictions import Unreadable

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from qtt.cli import errors_for_people, python_command
+from qtt.cli.common import errors_for_people, python_command
 from qtt.reporting.comparison import common_folder, find_runs
 from qtt.reporting.comparison_page import comparison_report
 from qtt.reporting.run_page import run_report

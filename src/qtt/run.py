@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.text import Text
 
-from qtt.cli import (
+from qtt.cli.common import (
     INTERRUPTED,
     config_directory,
     errors_for_people,
@@ -30,13 +30,13 @@ from qtt.cli import (
     python_command,
     run_directory,
 )
-from qtt.config_manager import ConfigManager
-from qtt.constraints import Constraints, feasible
 from qtt.errors import ConfigError
-from qtt.files import write_json
-from qtt.model_hub import ModelHub
+from qtt.hub.model_hub import ModelHub
+from qtt.search.tuner import QuickTuner
+from qtt.space.config_manager import ConfigManager
+from qtt.space.constraints import Constraints, feasible
+from qtt.support.files import write_json
 from qtt.tracking.base import Summary
-from qtt.tuner import QuickTuner
 from qtt.types import TaskInfo
 
 QUIET = ("--quiet", "-q")

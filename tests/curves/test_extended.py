@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import yaml
 
-from qtt.config_manager import ConfigManager
 from qtt.curves.importers import extended
 from qtt.curves.importers.__main__ import main
 from qtt.curves.table import CurveTable
 from qtt.errors import CurveTableError
-from qtt.model_hub import ModelHub
-from qtt.search_space import build_space
+from qtt.hub.model_hub import ModelHub
+from qtt.space.config_manager import ConfigManager
+from qtt.space.search_space import build_space
 from qtt.types import MetaFeatures
 
 HOUR = 3600.0

@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 
 from curve_frames import frames_with
-from qtt.config_manager import ConfigManager
 from qtt.curves.schema import Frames
 from qtt.curves.writing import write_table
-from qtt.model_hub import ModelHub
-from qtt.search_space import build_space
+from qtt.hub.model_hub import ModelHub
+from qtt.space.config_manager import ConfigManager
+from qtt.space.search_space import build_space
 
 RUNS, EPOCHS, DATASETS = 20_000, 50, 30
 READ = """

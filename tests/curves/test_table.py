@@ -8,12 +8,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from curve_frames import BETAS, frames_with, small_frames
-from qtt.config_manager import ConfigManager
 from qtt.curves.table import CurveTable
 from qtt.curves.writing import write_table
 from qtt.errors import CurveTableError
-from qtt.model_hub import ModelHub
-from qtt.search_space import build_space
+from qtt.hub.model_hub import ModelHub
+from qtt.space.config_manager import ConfigManager
+from qtt.space.search_space import build_space
 from qtt.types import MetaFeatures
 
 NAN = math.nan

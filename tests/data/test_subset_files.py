@@ -10,7 +10,7 @@ from qtt.data.image_folder import scan_image_folder
 from qtt.data.subset_files import FolderFiles, build_subset, write_subset
 from qtt.data.subsets import Version, choose, image_folder_names
 from qtt.errors import DatasetError
-from qtt.files import read_json
+from qtt.support.files import read_json
 
 SMALL = Version("small", 2, 5)
 

@@ -18,7 +18,7 @@ from images import write_image_folder
 from models import build, make_card
 from qtt.data.image_folder import scan_image_folder
 from qtt.finetune.cv.classification.recipe import Recipe
-from qtt.hyperparameters import FULL
+from qtt.space.hyperparameters import FULL
 from qtt.types import TaskInfo
 
 SCRIPTS = Path(__file__).parents[2] / "experiments" / "finetune_vs_probe"

@@ -13,14 +13,14 @@ from rich.console import Console
 from scipy.special import expit
 
 from metatrained import DATASETS, call, few_steps, write_tables
-from qtt.artifact_files import read_artifact
-from qtt.artifacts import quick_tune
+from qtt.artifacts.files import read_artifact
+from qtt.artifacts.pretrained import quick_tune
 from qtt.benchmarking.regret import grid, regret_at
 from qtt.benchmarking.runner import Job
-from qtt.files import write_json
-from qtt.journal import Journal
+from qtt.hub.model_hub import ModelHub
 from qtt.metatraining.runs import read_runs
-from qtt.model_hub import ModelHub
+from qtt.runs.journal import Journal
+from qtt.support.files import write_json
 from qtt.testing import METAFEATURES, SyntheticSpace
 from qtt.types import Prediction, Result, Status
 

@@ -27,7 +27,7 @@ from qtt.finetune.cv.classification.strategies.cotuning import (
     source_cross_entropy,
 )
 from qtt.finetune.cv.classification.strategies.source import Source
-from qtt.model_hub import load_hub
+from qtt.hub.model_hub import load_hub
 from qtt.types import TaskInfo
 
 MakeTask = Callable[..., TaskInfo]

@@ -22,7 +22,7 @@ from qtt.finetune.cv.classification.data import (
 from qtt.finetune.cv.classification.recipe import Recipe
 from qtt.finetune.cv.classification.settings import FinetuneSettings
 from qtt.finetune.cv.classification.transforms import TrainTransform
-from qtt.run_folder import RunFolder
+from qtt.runs.folder import RunFolder
 from qtt.types import Candidates, TaskInfo
 
 

@@ -11,10 +11,10 @@ from images import write_image_folder
 from models import build, make_card
 from qtt.data.image_folder import scan_image_folder
 from qtt.errors import ConfigError
-from qtt.files import write_json
 from qtt.finetune.cv.classification import evaluate_incumbent
 from qtt.finetune.cv.classification.decoding import decode
-from qtt.kept_models import KeptModel
+from qtt.runs.kept_models import KeptModel
+from qtt.support.files import write_json
 from qtt.types import ModelCard, TaskInfo
 
 

@@ -8,10 +8,10 @@ import torch
 
 from models import make_card
 from pipelines import checkpoint, run
-from qtt.config_manager import ConfigManager
 from qtt.finetune.cv.classification.recipe import Recipe
-from qtt.model_hub import ModelHub
-from qtt.search_space import build_space
+from qtt.hub.model_hub import ModelHub
+from qtt.space.config_manager import ConfigManager
+from qtt.space.search_space import build_space
 from qtt.types import TaskInfo
 
 MakeTask = Callable[..., TaskInfo]

@@ -20,13 +20,13 @@ from images import CLASSES
 from kept_runs import SIDE
 from models import FAMILIES, TABLE4_FAMILIES, build, make_card, side
 from qtt.errors import ConfigError
-from qtt.files import read_json, write_json
 from qtt.finetune.cv.classification import export_model, onnx_export
 from qtt.finetune.cv.classification.inference import Classifier
 from qtt.finetune.cv.classification.onnx_export import write_onnx
 from qtt.finetune.cv.classification.predictor import load_predictor
 from qtt.finetune.cv.classification.timm_checkpoint import check_checkpoint, write_checkpoint
-from qtt.run_record import RunRecord
+from qtt.runs.record import RunRecord
+from qtt.support.files import read_json, write_json
 
 NAMES = ["incumbent", 0, 1, 2]
 

@@ -16,9 +16,9 @@ from pipelines import PLAIN, checkpoint, forget, learned, run
 from qtt.evaluation.process import ProcessEvaluator
 from qtt.finetune.cv.classification import finetune_script
 from qtt.finetune.cv.classification.writer import CheckpointError
-from qtt.journal import Entry, Journal
 from qtt.optimizers.random import EpochwiseRandomOptimizer
-from qtt.tuner import QuickTuner
+from qtt.runs.journal import Entry, Journal
+from qtt.search.tuner import QuickTuner
 from qtt.types import Candidates, TaskInfo
 
 MakeTask = Callable[..., TaskInfo]

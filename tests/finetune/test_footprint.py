@@ -15,7 +15,7 @@ from torch import nn
 from models import build, make_card
 from qtt.finetune.cv.classification import footprint
 from qtt.finetune.cv.classification.footprint import footprints, latency_ms
-from qtt.model_hub import ModelHub
+from qtt.hub.model_hub import ModelHub
 from qtt.types import TaskInfo
 
 

@@ -20,7 +20,7 @@ from qtt.finetune.cv.classification import mixing
 from qtt.finetune.cv.classification.mixing import Mixer
 from qtt.finetune.cv.classification.recipe import Recipe
 from qtt.finetune.cv.classification.transforms import image_transform
-from qtt.hyperparameters import FULL
+from qtt.space.hyperparameters import FULL
 
 TABLE: dict[str, tuple[tuple[str, str], ...]] = {
     # finetuning strategy

@@ -12,8 +12,8 @@ from images import CLASSES
 from qtt.errors import ConfigError, DatasetError
 from qtt.finetune.cv.classification.leaderboard import leaderboard
 from qtt.finetune.cv.classification.predictor import load_predictor
-from qtt.run_record import RunRecord
-from qtt.tuner import QuickTuner
+from qtt.runs.record import RunRecord
+from qtt.search.tuner import QuickTuner
 
 
 @pytest.fixture

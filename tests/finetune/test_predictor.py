@@ -13,11 +13,11 @@ import qtt
 from images import CLASSES
 from kept_runs import SIDE
 from qtt.errors import ConfigError, DatasetError
-from qtt.files import read_json, write_json
 from qtt.finetune.cv.classification.decoding import decode
 from qtt.finetune.cv.classification.inference import predictions
 from qtt.finetune.cv.classification.predictor import Predictor, list_images, load_predictor
-from qtt.run_record import RunRecord
+from qtt.runs.record import RunRecord
+from qtt.support.files import read_json, write_json
 
 RNG = np.random.default_rng(0)
 COLOURS = RNG.integers(0, 256, (90, 70, 3), dtype=np.uint8)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from models import make_card
 from qtt.finetune.cv.classification.provenance import UNKNOWN_LICENCE, weights_source
-from qtt.model_hub import load_hub
+from qtt.hub.model_hub import load_hub
 
 
 def test_random_weights_have_no_source() -> None:

@@ -7,7 +7,7 @@ from qtt.errors import ConfigError
 from qtt.finetune.cv.classification.recipe import Recipe
 from qtt.finetune.cv.classification.script import check_candidates
 from qtt.finetune.cv.classification.settings import FinetuneSettings
-from qtt.hyperparameters import CONDITIONS
+from qtt.space.hyperparameters import CONDITIONS
 from qtt.types import Candidates, TaskInfo
 
 FULL = {

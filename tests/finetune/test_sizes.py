@@ -17,9 +17,9 @@ from qtt.finetune.cv.classification.model import build_network
 from qtt.finetune.cv.classification.recipe import Recipe
 from qtt.finetune.cv.classification.settings import FinetuneSettings
 from qtt.finetune.cv.classification.sizes import input_size, size_arguments, takes
-from qtt.model_hub import load_hub
+from qtt.hub.model_hub import load_hub
+from qtt.hub.weights import create_model
 from qtt.types import ModelCard, TaskInfo, Trial
-from qtt.weights import create_model
 
 PLAIN = FinetuneSettings()
 FREE = ModelCard("m", "m", "f", 1.0, input_size=256)
@@ -114,8 +114,8 @@ def test_weights_that_timm_fetches_but_cannot_resample_are_taken_from_its_cache(
         return build(name, **kwargs)
 
     monkeypatch.setattr(timm, "create_model", fetch)
-    monkeypatch.setattr("qtt.weights._require_network", lambda: None)
-    monkeypatch.setattr("qtt.weights._in_hugging_face_cache", lambda card: file if calls else None)
+    monkeypatch.setattr("qtt.hub.weights._require_network", lambda: None)
+    monkeypatch.setattr("qtt.hub.weights._in_hugging_face_cache", lambda card: file if calls else None)
     model = create_model(FIXED, 3, img_size=64)
     assert calls == [True, False]
     assert model.patch_embed.img_size == (64, 64)

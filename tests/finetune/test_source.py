@@ -16,8 +16,8 @@ from qtt.finetune.cv.classification.regularizers import trainable_backbone
 from qtt.finetune.cv.classification.settings import FinetuneSettings
 from qtt.finetune.cv.classification.strategies.freezing import freeze, head_parameters
 from qtt.finetune.cv.classification.strategies.source import Source
+from qtt.hub.weights import create_model
 from qtt.types import TaskInfo
-from qtt.weights import create_model
 
 CPU = FinetuneSettings(device="cpu")
 

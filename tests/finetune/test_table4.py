@@ -28,7 +28,7 @@ from qtt.finetune.cv.classification.strategies.freezing import freeze, layer_gro
 from qtt.finetune.cv.classification.strategies.source import Source
 from qtt.finetune.cv.classification.strategies.sp import SP
 from qtt.finetune.cv.classification.strategies.stoch_norm import StochasticNorm, apply_stochastic_norm
-from qtt.model_hub import ModelHub
+from qtt.hub.model_hub import ModelHub
 from qtt.types import ModelCard, TaskInfo
 
 CLASSES, DROP = 5, 0.4

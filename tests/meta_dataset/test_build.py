@@ -19,7 +19,7 @@ from images import write_image_folder
 from qtt.data.image_folder import scan_image_folder
 from qtt.data.meta_album import find_archive, read_datasets
 from qtt.data.subsets import make_version
-from qtt.files import read_json
+from qtt.support.files import read_json
 
 FOLDER = Path(__file__).parents[2] / "meta_dataset"
 DATASETS = read_datasets(yaml.safe_load((FOLDER / "datasets.yaml").read_text()))

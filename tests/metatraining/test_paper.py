@@ -6,13 +6,13 @@ import torch
 from safetensors.numpy import save_file
 
 from qtt.errors import ConfigError
-from qtt.history import History
 from qtt.metatraining.paper import EncodedRuns, PaperNetworks, meta_train_paper
 from qtt.metatraining.runs import Runs
 from qtt.predictors.base import SearchTask
 from qtt.predictors.features import FeatureSpec
 from qtt.predictors.paper import PaperPerformance
 from qtt.predictors.paper_cost import PaperCost
+from qtt.runs.history import History
 from qtt.testing import METAFEATURES, SyntheticCurves, SyntheticSpace
 from qtt.types import Result
 

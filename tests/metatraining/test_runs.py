@@ -7,8 +7,8 @@ from qtt.curves.schema import FAILED
 from qtt.curves.table import CurveTable
 from qtt.curves.writing import write_table
 from qtt.errors import ConfigError, CurveTableError, ModelHubError
+from qtt.hub.model_hub import ModelHub
 from qtt.metatraining.runs import LAST_FIDELITY, read_runs
-from qtt.model_hub import ModelHub
 from qtt.testing.synthetic import CARDS, METAFEATURES, SyntheticSpace
 from recorded import frames, recorded
 
@@ -91,7 +91,7 @@ def test_curves_beyond_the_last_fidelity_are_refused(tmp_path):
 
 
 def test_every_model_needs_its_card(table, monkeypatch):
-    monkeypatch.setattr("qtt.model_hub._timm_hint", lambda name: "")  # takes seconds to import timm
+    monkeypatch.setattr("qtt.hub.model_hub._timm_hint", lambda name: "")  # takes seconds to import timm
     with pytest.raises(ModelHubError, match="large"):
         read_runs(table, ModelHub("poor", CARDS[:2]))
 

@@ -2,7 +2,7 @@ import pytest
 
 from qtt.errors import ConfigError, ObjectiveError
 from qtt.optimizers import EpochwiseRandomOptimizer, RandomOptimizer
-from qtt.portfolio import Portfolio, PortfolioEntry
+from qtt.space.portfolio import Portfolio, PortfolioEntry
 from qtt.testing import OptimizerContract, SyntheticSpace, play
 from qtt.testing.synthetic import CARDS
 from qtt.types import Candidates, Result

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qtt.history import History
 from qtt.predictors import cost
 from qtt.predictors.base import SearchTask
 from qtt.predictors.cost import CostInputs, PhysicalCost, log_seconds, posterior
+from qtt.runs.history import History
 from qtt.testing import METAFEATURES, SyntheticCurves, SyntheticSpace
 from qtt.testing.synthetic import CARDS
 from qtt.types import Candidates, MetaFeatures, ModelCard, Result

@@ -3,12 +3,12 @@ import dataclasses
 import numpy as np
 import torch
 
-from qtt.history import History
-from qtt.hyperparameters import CONDITIONS
 from qtt.predictors.encoders import CurveEncoder, Inputs, PointEncoder
 from qtt.predictors.features import FeatureSpec
 from qtt.predictors.points import PointBuilder
-from qtt.search_space import FULL
+from qtt.runs.history import History
+from qtt.space.hyperparameters import CONDITIONS
+from qtt.space.search_space import FULL
 from qtt.testing.synthetic import CARDS, METAFEATURES, SyntheticSpace
 from qtt.types import Result
 

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qtt.errors import PredictionError
-from qtt.hyperparameters import CONDITIONS
 from qtt.predictors.features import TASK_SCALES, FeatureSpec
-from qtt.search_space import FULL
+from qtt.space.hyperparameters import CONDITIONS
+from qtt.space.search_space import FULL
 from qtt.testing.synthetic import CARDS, METAFEATURES, SyntheticSpace
 from qtt.types import Candidates, ModelCard
 

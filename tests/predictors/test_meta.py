@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from qtt.errors import ArtifactError, PredictionError
-from qtt.history import History
 from qtt.predictors.base import SearchTask
 from qtt.predictors.meta import FRESH_ENDS, STARTED, MetaPerformance, residual_points
+from qtt.runs.history import History
 from qtt.testing import SyntheticCurves
 from qtt.types import Candidates, Result, Status
 from synthetic_runs import SPACE, TASK, fitted

@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qtt.errors import ArtifactError, PredictionError
-from qtt.history import History
 from qtt.predictors import meta_cost
 from qtt.predictors.base import SearchTask
 from qtt.predictors.dynamics import frozen_share
 from qtt.predictors.meta_cost import MetaCost
+from qtt.runs.history import History
 from qtt.testing.synthetic import CARDS
 from qtt.types import Candidates, MetaFeatures, ModelCard, Result, Status
 from synthetic_runs import TASK, fitted, seconds_of

@@ -9,8 +9,6 @@ from hydra.utils import instantiate
 from safetensors.torch import save_file
 
 from qtt.errors import ArtifactError, ConfigError, PredictionError
-from qtt.history import History
-from qtt.hyperparameters import CONDITIONS
 from qtt.optimizers.quick import QuickTune
 from qtt.predictors.base import SearchTask
 from qtt.predictors.features import FeatureSpec
@@ -25,7 +23,9 @@ from qtt.predictors.paper_network import (
     paper_network,
     paper_spec,
 )
-from qtt.search_space import FULL
+from qtt.runs.history import History
+from qtt.space.hyperparameters import CONDITIONS
+from qtt.space.search_space import FULL
 from qtt.testing import METAFEATURES, SyntheticCurves, SyntheticSpace
 from qtt.testing.synthetic import CARDS
 from qtt.types import Candidates, Result, Status, Trial

@@ -3,10 +3,10 @@ import pytest
 import torch
 
 from qtt.errors import PredictionError
-from qtt.history import History
 from qtt.predictors.base import SearchTask
 from qtt.predictors.encoders import Inputs
 from qtt.predictors.performance import DeepKernelGP, gpytorch
+from qtt.runs.history import History
 from qtt.testing import METAFEATURES, SyntheticCurves, SyntheticSpace
 from qtt.types import Candidates, Result, Trial
 

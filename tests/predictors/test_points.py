@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from qtt.history import History
 from qtt.predictors.features import FeatureSpec
 from qtt.predictors.points import PointBuilder
+from qtt.runs.history import History
 from qtt.testing.synthetic import METAFEATURES, SyntheticSpace
 from qtt.types import Result
 

@@ -8,11 +8,11 @@ import pytest
 import yaml
 
 from images import CLASSES, write_image_folder
-from qtt.files import write_json
-from qtt.kept_models import INCUMBENT, KeptModel
-from qtt.model_hub import load_hub
+from qtt.hub.model_hub import load_hub
 from qtt.reporting.run_view import RunView
-from qtt.run_folder import RunFolder
+from qtt.runs.folder import RunFolder
+from qtt.runs.kept_models import INCUMBENT, KeptModel
+from qtt.support.files import write_json
 from qtt.types import Candidates, Result, TaskInfo
 
 HUB = load_hub("tiny")
@@ -78,7 +78,7 @@ def _keep_network(run: Path, score: float, classes: Sequence[str] = CLASSES, con
     from safetensors.torch import save_file
     from torch import manual_seed
 
-    from qtt.weights import create_model
+    from qtt.hub.weights import create_model
 
     card = HUB[MODELS[config_id % 2]]
     kept = KeptModel(run / INCUMBENT, config_id, 2, score, CONFIGS[config_id], card, tuple(classes))

@@ -63,7 +63,7 @@ def test_of_many_runs_the_interval_is_the_normal_one() -> None:
 
 def test_labels_name_what_differs_but_the_seed() -> None:
     quick = {
-        "optimizer._target_": "qtt.artifacts.quick_tune",
+        "optimizer._target_": "qtt.artifacts.pretrained.quick_tune",
         "optimizer.weights": None,
         "optimizer.patience": 5,
     }

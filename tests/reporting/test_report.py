@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from qtt import report
-from qtt.files import write_json
-from qtt.kept_models import FINETUNED, KeptModel
 from qtt.optimizers.random import EpochwiseRandomOptimizer
 from qtt.reporting.run_page import run_report
 from qtt.reporting.run_view import RunView
-from qtt.run_folder import RunFolder
-from qtt.tuner import QuickTuner
+from qtt.runs.folder import RunFolder
+from qtt.runs.kept_models import FINETUNED, KeptModel
+from qtt.search.tuner import QuickTuner
+from qtt.support.files import write_json
 from qtt.types import Candidates, Result, TaskInfo, Trial
 
 WriteRun = Callable[..., RunView]

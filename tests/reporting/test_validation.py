@@ -11,7 +11,6 @@ from PIL import Image
 
 from images import CLASSES, write_image_folder
 from qtt.data.image_folder import scan_image_folder
-from qtt.kept_models import KeptModel
 from qtt.reporting.calibration import calibration_chart, wilson_interval
 from qtt.reporting.confusion import IMAGES, confusion_chart, mistakes_html
 from qtt.reporting.validation import (
@@ -21,6 +20,7 @@ from qtt.reporting.validation import (
     validate,
     worst_mistakes,
 )
+from qtt.runs.kept_models import KeptModel
 from qtt.types import TaskInfo
 
 Keep = Callable[..., KeptModel]

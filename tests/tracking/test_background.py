@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from qtt.history import History
+from qtt.runs.history import History
 from qtt.tracking import SearchInfo, Summary, TrackerGroup
 from qtt.tracking.background import BackgroundTracker
 from qtt.types import Result, Trial

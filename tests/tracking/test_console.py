@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from qtt.clock import SimulatedClock
-from qtt.history import History
 from qtt.optimizers.base import Expectation, Outlook
+from qtt.runs.history import History
+from qtt.support.clock import SimulatedClock
 from qtt.tracking import console as module
 from qtt.tracking.console import ConsoleTracker
 from qtt.types import Budget, Trial

@@ -9,7 +9,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from qtt.cli import check_overrides, config_directory, run_directory
+from qtt.cli.common import check_overrides, config_directory, run_directory
 from qtt.run import with_quiet
 
 SEARCH = [

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from qtt.errors import ConfigError
-from qtt.history import History
-from qtt.journal import Entry
+from qtt.runs.history import History
+from qtt.runs.journal import Entry
 from qtt.tracking import SearchInfo
 from qtt.tracking.tensorboard import TensorboardTracker
 from qtt.types import Candidates, Result, Trial

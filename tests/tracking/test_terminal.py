@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from qtt.run_record import RunRecord
+from qtt.runs.record import RunRecord
 
 CTRL_C = b"\x03"
 CURSOR_HIDDEN, CURSOR_SHOWN = "\x1b[?25l", "\x1b[?25h"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from qtt.history import History
+from qtt.runs.history import History
 from qtt.tracking import SearchInfo, Summary, TrackerGroup
 from qtt.tracking.csv import CsvTracker
 from qtt.types import Result, Trial

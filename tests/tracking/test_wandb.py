@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from qtt.errors import ConfigError
-from qtt.history import History
+from qtt.runs.history import History
 from qtt.tracking import TrackerGroup
 from qtt.tracking import wandb as module
 from qtt.tracking.wandb import WandbTracker
@@ -127,7 +127,7 @@ def test_a_resumed_search_goes_on_in_its_run(tmp_path: Path) -> None:
 KILLED = """
 import os, sys, time
 from pathlib import Path
-from qtt.history import History
+from qtt.runs.history import History
 from qtt.tracking.wandb import WandbTracker
 from trackers import ENTRIES, search, tell
 path = Path(sys.argv[1])

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from qtt.artifact_files import FACTS, locate
+from qtt.artifacts.files import FACTS, locate
 from qtt.errors import ArtifactError, ConfigError
 from qtt.optimizers.base import Optimizer
 

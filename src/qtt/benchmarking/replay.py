@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from qtt.clock import SimulatedClock
 from qtt.curves.objective import TableObjective
 from qtt.errors import ConfigError
 from qtt.optimizers.base import Optimizer
+from qtt.support.clock import SimulatedClock
 from qtt.types import TaskInfo
 
 if TYPE_CHECKING:

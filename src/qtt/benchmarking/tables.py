@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from qtt.benchmarking.regret import Average, grid, ranks, regret_at, regret_curve, summary_times
 from qtt.benchmarking.replay import Replay
-from qtt.files import write_text
+from qtt.support.files import write_text
 
 Array = NDArray[np.float64]
 Name = tuple[str, str, int]

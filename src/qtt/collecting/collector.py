@@ -19,7 +19,7 @@ from qtt.curves.schema import FAILED
 from qtt.errors import ConfigError, JournalError
 from qtt.evaluation import Evaluator, make_evaluator
 from qtt.evaluation.step import failure, timeout
-from qtt.journal import Journal
+from qtt.runs.journal import Journal
 from qtt.types import Objective, Result, Trial
 
 logger = logging.getLogger("qtt")

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from qtt.config_manager import ConfigManager
 from qtt.errors import ConfigError
+from qtt.space.config_manager import ConfigManager
 from qtt.types import Candidates, Config, MetaFeatures, TaskInfo
 
 BLOCK = 16

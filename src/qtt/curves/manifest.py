@@ -11,7 +11,7 @@ from typing import Any, Self
 from qtt.curves.schema import FILES, STATUSES
 from qtt.curves.validation import Values
 from qtt.errors import CurveTableError
-from qtt.files import read_json
+from qtt.support.files import read_json
 
 MANIFEST = "manifest.json"
 FORMAT = 1

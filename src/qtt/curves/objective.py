@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtt.clock import SimulatedClock
+from qtt.support.clock import SimulatedClock
 from qtt.types import Result, Status, TaskInfo, Trial
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from qtt.hyperparameters import CONDITIONS, FULL
+from qtt.space.hyperparameters import CONDITIONS, FULL
 from qtt.types import Config
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from qtt.curves.schema import (
     native,
 )
 from qtt.errors import CurveTableError, unknown
-from qtt.hyperparameters import CONDITIONS
+from qtt.space.hyperparameters import CONDITIONS
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -16,7 +16,7 @@ from qtt.curves.schema import ARROW, FILES, Frames
 from qtt.curves.table import ROW_GROUPS, CurveTable
 from qtt.curves.validation import Values, checked
 from qtt.errors import CurveTableError
-from qtt.files import write_json
+from qtt.support.files import write_json
 
 
 def write_table(

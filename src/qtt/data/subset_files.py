@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from qtt.data.subsets import Choice, Names, Version, choose, image_folder_names
 from qtt.errors import DatasetError
-from qtt.files import read_json, write_json
+from qtt.support.files import read_json, write_json
 
 FORMAT = 1
 MANIFEST = "subset.json"

@@ -13,13 +13,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from qtt.cli import INTERRUPTED, errors_for_people, python_command, stop_as_by_ctrl_c
-from qtt.console_tables import frame_table, positive_count, say, wide_console
-from qtt.files import write_json
-from qtt.final_training import kept_table
-from qtt.fronts import COSTS
-from qtt.run_record import RunRecord
-from qtt.tuner import QuickTuner
+from qtt.cli.common import INTERRUPTED, errors_for_people, python_command, stop_as_by_ctrl_c
+from qtt.runs.record import RunRecord
+from qtt.search.final_training import kept_table
+from qtt.search.tuner import QuickTuner
+from qtt.statistics.fronts import COSTS
+from qtt.support.console_tables import frame_table, positive_count, say, wide_console
+from qtt.support.files import write_json
 
 FORMATS = {"config_id": "d", "score": ".4f", "epoch": "d", "searched": ".4f"}
 

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qtt.errors import ConfigError
-from qtt.hyperparameters import CONDITIONS, FULL
 from qtt.metatraining import fit_prior
 from qtt.metatraining.fit_prior import MomentPoints, Task
 from qtt.metatraining.fit_residual import fit_kernel, residual_sets
@@ -19,6 +18,7 @@ from qtt.predictors.meta_cost import cost_rows
 from qtt.predictors.prior import Standing
 from qtt.predictors.residual import ResidualPoints
 from qtt.predictors.trees import Trees
+from qtt.space.hyperparameters import CONDITIONS, FULL
 
 Array = NDArray[np.float64]
 Arrays = dict[str, NDArray[np.generic]]

@@ -14,7 +14,7 @@ from qtt.curves.manifest import ALL_EPOCHS
 from qtt.curves.schema import UNUSABLE
 from qtt.curves.table import CurveTable
 from qtt.errors import ConfigError
-from qtt.model_hub import ModelHub
+from qtt.hub.model_hub import ModelHub
 from qtt.types import Candidates, Config, MetaFeatures
 
 LAST_FIDELITY = 50

@@ -10,8 +10,8 @@ import numpy as np
 from qtt.curves.manifest import Manifest
 from qtt.curves.table import CurveTable
 from qtt.errors import ConfigError, unknown
+from qtt.hub.model_hub import ModelHub
 from qtt.metatraining.runs import Runs, read_runs
-from qtt.model_hub import ModelHub
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 from qtt.errors import ConfigError, ObjectiveError
-from qtt.history import History
-from qtt.portfolio import Adapter, Portfolio
+from qtt.runs.history import History
+from qtt.space.portfolio import Adapter, Portfolio
 from qtt.types import Candidates, Config, MetaFeatures, RawResult, Result, Trial
 
 Told = RawResult | Iterable[RawResult]
@@ -15,7 +15,7 @@ Told = RawResult | Iterable[RawResult]
 
 
 class CandidateSource(Protocol):
-    """Where `setup(n)` gets its pipelines; a `qtt.config_manager.ConfigManager` is one."""
+    """Where `setup(n)` gets its pipelines; a `qtt.space.config_manager.ConfigManager` is one."""
 
     def sample(self, n: int, seed: int) -> Candidates:
         """`n` valid pipelines; the same ones for the same seed."""

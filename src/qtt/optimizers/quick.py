@@ -6,14 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from qtt.acquisition import (
+from qtt.errors import ConfigError, unknown
+from qtt.optimizers.acquisition import (
     expected_epochs,
     improvement,
     log_expected_improvement,
     log_improvement_per_second,
     multi_fidelity_best,
 )
-from qtt.errors import ConfigError, unknown
 from qtt.optimizers.base import CandidateOptimizer, CandidateSource, Expectation, Outlook
 from qtt.predictors.base import (
     CostPredictor,

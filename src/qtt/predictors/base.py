@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from qtt.history import History
+from qtt.runs.history import History
 from qtt.types import Candidates, MetaFeatures, Prediction
 
 

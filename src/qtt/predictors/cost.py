@@ -22,8 +22,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qtt.history import History
 from qtt.predictors.base import SearchTask
+from qtt.runs.history import History
 from qtt.types import Config, ModelCard
 
 Array = NDArray[np.float64]

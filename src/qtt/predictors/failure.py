@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from qtt.errors import PredictionError
-from qtt.history import History
 from qtt.predictors.base import SearchTask
 from qtt.predictors.dynamics import Encoded
 from qtt.predictors.features import FeatureSpec
 from qtt.predictors.meta_cost import cost_rows
 from qtt.predictors.trees import Trees
+from qtt.runs.history import History
 
 Array = NDArray[np.float64]
 

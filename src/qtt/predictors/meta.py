@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qtt.errors import PredictionError
-from qtt.history import History, Observation
 from qtt.predictors.base import SearchTask
 from qtt.predictors.dynamics import Encoded
 from qtt.predictors.features import FeatureSpec
 from qtt.predictors.prior import CurvePrior, logit
 from qtt.predictors.residual import PREFIX, ResidualKernel, ResidualPoints, ResidualPosterior, refitted
+from qtt.runs.history import History, Observation
 from qtt.types import Prediction
 
 Array = NDArray[np.float64]

@@ -24,11 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qtt.errors import PredictionError
-from qtt.history import History, Observation
 from qtt.predictors.base import SearchTask
 from qtt.predictors.dynamics import UNKNOWN_TASK, Encoded
 from qtt.predictors.features import FeatureSpec
 from qtt.predictors.trees import Trees
+from qtt.runs.history import History, Observation
 
 Array = NDArray[np.float64]
 

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from qtt.history import History
 from qtt.predictors.paper_finetuning import OnlinePredictor, RefitPlan
 from qtt.predictors.paper_network import PaperGP, PaperInputs
+from qtt.runs.history import History
 from qtt.types import Prediction
 
 

@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from qtt.history import History
 from qtt.predictors.paper_finetuning import OnlinePredictor, RefitPlan
 from qtt.predictors.paper_network import PaperCostNetwork, PaperInputs
+from qtt.runs.history import History
 
 LARGEST_LOG = 20.0
 """Predictions stay within e^±20 seconds."""

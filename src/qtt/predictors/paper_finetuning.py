@@ -18,10 +18,10 @@ from typing import Generic, NamedTuple
 from torch import Tensor
 
 from qtt.errors import ConfigError, PredictionError
-from qtt.history import History
 from qtt.predictors.base import SearchTask
 from qtt.predictors.finetuning import adam
 from qtt.predictors.paper_network import Network, paper_builder, paper_network, paper_spec
+from qtt.runs.history import History
 from qtt.types import Result
 
 

@@ -21,12 +21,12 @@ import torch
 from torch import Tensor, nn
 
 from qtt.errors import PredictionError
-from qtt.history import History
 from qtt.predictors.base import SearchTask
 from qtt.predictors.encoders import Inputs, PointEncoder
 from qtt.predictors.features import FeatureSpec
 from qtt.predictors.finetuning import adam
 from qtt.predictors.points import PointBuilder
+from qtt.runs.history import History
 from qtt.types import Prediction
 
 with warnings.catch_warnings():

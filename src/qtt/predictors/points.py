@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from qtt.history import History
 from qtt.predictors.features import Features
+from qtt.runs.history import History
 
 Array = NDArray[np.float64]
 

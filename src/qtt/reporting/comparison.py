@@ -19,7 +19,7 @@ from qtt.errors import ConfigError
 from qtt.reporting import words
 from qtt.reporting.progress import incumbent_steps
 from qtt.reporting.run_view import RunView
-from qtt.run_record import EXPECTED
+from qtt.runs.record import EXPECTED
 
 Array = NDArray[np.float64]
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qtt.errors import ConfigError
-from qtt.files import write_text
 from qtt.reporting.charts import Chart
+from qtt.support.files import write_text
 
 
 @dataclass(frozen=True)

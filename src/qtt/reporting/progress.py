@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qtt.history import History
 from qtt.reporting import words
 from qtt.reporting.charts import BLUE, FAINT, GREEN, RED, Chart, chart, legend_below, time_axis
 from qtt.reporting.run_view import RunView
+from qtt.runs.history import History
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,10 +10,10 @@ from typing import Any, Self
 import yaml
 
 from qtt.errors import ConfigError
-from qtt.files import read_json
-from qtt.history import History
-from qtt.kept_models import KeptModel
-from qtt.run_record import RunRecord
+from qtt.runs.history import History
+from qtt.runs.kept_models import KeptModel
+from qtt.runs.record import RunRecord
+from qtt.support.files import read_json
 from qtt.types import Budget, Config, ModelCard, Result
 
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from qtt.constraints import pareto
 from qtt.reporting import words
 from qtt.reporting.charts import INK, Chart, chart, legend_below, look
 from qtt.reporting.run_view import RunView
+from qtt.space.constraints import pareto
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from qtt.data.image_folder import scan_image_folder
 from qtt.errors import QTTError
-from qtt.kept_models import KeptModel
+from qtt.runs.kept_models import KeptModel
 from qtt.types import TaskInfo
 
 Array = NDArray[np.float64]

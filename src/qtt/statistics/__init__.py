@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from qtt.history import History
+from qtt.runs.history import History
 from qtt.types import Candidates
 
 HEADLINE = ("opt", "lr", "batch_size", "pct_to_freeze", "sched", "layer_decay", "data_augmentation")

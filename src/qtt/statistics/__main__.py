@@ -12,11 +12,11 @@ from pathlib import Path
 import pandas as pd
 from rich.text import Text
 
-from qtt.cli import errors_for_people, python_command
-from qtt.console_tables import frame_table, wide_console
-from qtt.fronts import COSTS, front
-from qtt.run_record import RunRecord
+from qtt.cli.common import errors_for_people, python_command
+from qtt.runs.record import RunRecord
 from qtt.statistics import HEADLINE, pipeline_table
+from qtt.statistics.fronts import COSTS, front
+from qtt.support.console_tables import frame_table, wide_console
 
 FORMATS = {"config_id": "d", "score": ".4f", "epoch": "d", "epochs": "d", "seconds": ".1f"}
 FRONT_FORMATS = {

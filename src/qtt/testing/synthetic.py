@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from qtt.model_hub import ModelHub
+from qtt.hub.model_hub import ModelHub
 from qtt.types import Candidates, Config, MetaFeatures, ModelCard, Result, Status, TaskInfo, Trial
 
 if TYPE_CHECKING:
-    from qtt.config_manager import ConfigManager
+    from qtt.space.config_manager import ConfigManager
 
 CARDS = (
     ModelCard("small", "test_resnet.r160_in1k", "resnet", params=0.5, input_size=64, macs=0.05, top1=60.0),
@@ -61,7 +61,7 @@ class SyntheticSpace:
     def _manager(self) -> "ConfigManager":
         import ConfigSpace as Cs
 
-        from qtt.config_manager import ConfigManager
+        from qtt.space.config_manager import ConfigManager
 
         space = Cs.ConfigurationSpace()
         for name, options in self.options.items():

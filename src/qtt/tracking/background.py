@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 from queue import SimpleQueue
 
-from qtt.history import History
+from qtt.runs.history import History
 from qtt.tracking.base import SearchInfo, Summary, Tracker
 from qtt.types import Result, Trial
 

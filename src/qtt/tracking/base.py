@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from qtt.history import History
-from qtt.journal import Entry
 from qtt.optimizers.base import Outlook
+from qtt.runs.history import History
+from qtt.runs.journal import Entry
 from qtt.types import Budget, Candidates, Result, TaskInfo, Trial
 
 logger = logging.getLogger("qtt")

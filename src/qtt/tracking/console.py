@@ -13,9 +13,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from qtt.clock import Clock, WallClock
-from qtt.history import History
+from qtt.runs.history import History
 from qtt.statistics import HEADLINE, pipeline_table
+from qtt.support.clock import Clock, WallClock
 from qtt.tracking.base import SearchInfo, Summary
 from qtt.tracking.live_view import counted, event_line, heartbeat, live_view
 from qtt.tracking.progress import SearchProgress

@@ -2,7 +2,7 @@
 
 import csv
 
-from qtt.history import History
+from qtt.runs.history import History
 from qtt.tracking.base import SearchInfo, Summary
 from qtt.types import Result, Trial
 

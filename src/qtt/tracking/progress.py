@@ -4,9 +4,9 @@ import statistics
 from collections import deque
 from dataclasses import dataclass
 
-from qtt.clock import Clock
-from qtt.history import History
 from qtt.optimizers.base import Expectation
+from qtt.runs.history import History
+from qtt.support.clock import Clock
 from qtt.tracking.base import SearchInfo
 from qtt.types import Budget, Config, Result, Trial
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from qtt.errors import ConfigError
-from qtt.history import History
+from qtt.runs.history import History
 from qtt.statistics import pipeline_table
 from qtt.tracking.base import SearchInfo, Summary
 from qtt.tracking.events import EventFile, empty_events

@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.text import Text
 
 from qtt.errors import ConfigError
-from qtt.history import History
-from qtt.kept_models import FACTS, INCUMBENT, WEIGHTS
+from qtt.runs.history import History
+from qtt.runs.kept_models import FACTS, INCUMBENT, WEIGHTS
 from qtt.statistics import pipeline_table
 from qtt.tracking.background import BackgroundTracker
 from qtt.tracking.base import SearchInfo, Summary

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from qtt.files import read_json, write_json
+from qtt.support.files import read_json, write_json
 
 
 @dataclass

@@ -23,7 +23,7 @@ from qtt.curves.importers.values import read_config
 from qtt.curves.schema import HYPERPARAMETERS, UNUSABLE
 from qtt.data.meta_album import AlbumDataset
 from qtt.errors import CurveTableError, unknown
-from qtt.hyperparameters import FULL
+from qtt.space.hyperparameters import FULL
 from qtt.types import Config
 
 FILES = ("perf.json", "cost.json", "table.csv", "descriptors.json")

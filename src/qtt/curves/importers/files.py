@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from qtt.errors import ConfigError, CurveTableError
-from qtt.files import read_json
+from qtt.support.files import read_json
 from qtt.types import MetaFeatures
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from qtt.curves.schema import FLAG, HYPERPARAMETERS, INTEGER, NUMBER, NUMBERS, active, missing, native
 from qtt.errors import CurveTableError
-from qtt.hyperparameters import FULL
-from qtt.model_hub import ModelHub
+from qtt.hub.model_hub import ModelHub
+from qtt.space.hyperparameters import FULL
 from qtt.types import Config
 
 FLAGS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}

@@ -17,7 +17,7 @@ from qtt.data.image_folder import Stamp
 from qtt.errors import DatasetError
 from qtt.finetune.cv.classification.decoding import decode, unreadable
 from qtt.finetune.cv.classification.image_file import ImageFile, MemoryImages
-from qtt.machine import available_cores
+from qtt.support.machine import available_cores
 
 log = logging.getLogger(__name__)
 

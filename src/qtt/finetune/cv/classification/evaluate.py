@@ -4,8 +4,8 @@ from pathlib import Path
 
 from qtt.errors import ConfigError
 from qtt.finetune.cv.classification.inference import predictions
-from qtt.kept_models import INCUMBENT, WEIGHTS, KeptModel
-from qtt.run_folder import RunFolder
+from qtt.runs.folder import RunFolder
+from qtt.runs.kept_models import INCUMBENT, WEIGHTS, KeptModel
 from qtt.types import TaskInfo
 
 

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from qtt.data.image_folder import scan_image_folder
 from qtt.errors import ConfigError, DatasetError
-from qtt.files import write_text
 from qtt.finetune.cv.classification.cache import channels_first
 from qtt.finetune.cv.classification.decoding import decode
 from qtt.finetune.cv.classification.inference import Classifier, kept_model, predictions
@@ -27,8 +26,9 @@ from qtt.finetune.cv.classification.metrics import calibration_error, log_loss, 
 from qtt.finetune.cv.classification.model_card import CardFacts, card_text
 from qtt.finetune.cv.classification.onnx_export import missing_packages, require_packages, write_onnx
 from qtt.finetune.cv.classification.timm_checkpoint import CONFIG, WEIGHTS, check_checkpoint, write_checkpoint
-from qtt.kept_models import KeptModel
-from qtt.run_record import RunRecord
+from qtt.runs.kept_models import KeptModel
+from qtt.runs.record import RunRecord
+from qtt.support.files import write_text
 from qtt.types import TaskInfo
 
 ONNX, CARD = "model.onnx", "README.md"

@@ -21,8 +21,8 @@ from qtt.finetune.cv.classification.epoch import choose_device
 from qtt.finetune.cv.classification.model import in_fast_layout
 from qtt.finetune.cv.classification.settings import FinetuneSettings
 from qtt.finetune.cv.classification.sizes import input_size, size_arguments
-from qtt.kept_models import KeptModel
-from qtt.run_record import RunRecord
+from qtt.runs.kept_models import KeptModel
+from qtt.runs.record import RunRecord
 from qtt.types import ModelCard, TaskInfo
 
 BATCH = 64
@@ -131,7 +131,7 @@ def kept_model(record: RunRecord, which: str | int = "best") -> KeptModel:
 
 
 def _network(model: KeptModel, num_classes: int, size: int) -> nn.Module:
-    from qtt.weights import create_model
+    from qtt.hub.weights import create_model
 
     assert model.card is not None
     network = create_model(model.card, num_classes, pretrained=False, **size_arguments(model.card, size))

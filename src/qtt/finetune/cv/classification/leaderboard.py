@@ -16,8 +16,8 @@ from qtt.finetune.cv.classification.image_predictions import Unreadable
 from qtt.finetune.cv.classification.inference import BATCH, Classifier
 from qtt.finetune.cv.classification.metrics import calibration_error, log_loss, top_accuracy
 from qtt.finetune.cv.classification.predictor import Predictor
-from qtt.kept_models import KeptModel
-from qtt.run_record import RunRecord
+from qtt.runs.kept_models import KeptModel
+from qtt.runs.record import RunRecord
 
 TIMED = 1.0
 """Seconds for which a network's speed is measured."""

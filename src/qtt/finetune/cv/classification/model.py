@@ -66,7 +66,7 @@ def build_source(card: ModelCard, settings: FinetuneSettings, task: TaskInfo) ->
 def _create(
     card: ModelCard, num_classes: int | None, settings: FinetuneSettings, task: TaskInfo, **kwargs: Any
 ) -> nn.Module:
-    from qtt.weights import create_model
+    from qtt.hub.weights import create_model
 
     kwargs |= size_arguments(card, input_size(card, settings, task.image_size))
     return create_model(

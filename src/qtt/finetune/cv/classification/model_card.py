@@ -9,8 +9,8 @@ from typing import Any
 
 from qtt.finetune.cv.classification.decoding import FILTERS
 from qtt.finetune.cv.classification.provenance import weights_source
-from qtt.kept_models import KeptModel
-from qtt.run_record import RunRecord
+from qtt.runs.kept_models import KeptModel
+from qtt.runs.record import RunRecord
 from qtt.types import ModelCard
 
 LISTED = 100

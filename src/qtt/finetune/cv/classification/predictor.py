@@ -16,9 +16,9 @@ from qtt.finetune.cv.classification.cache import THREADS, channels_first
 from qtt.finetune.cv.classification.decoding import UNREADABLE, decode, decode_image
 from qtt.finetune.cv.classification.image_predictions import ImagePredictions, Unreadable
 from qtt.finetune.cv.classification.inference import BATCH, Classifier, kept_model
-from qtt.kept_models import KeptModel
-from qtt.machine import available_cores
-from qtt.run_record import RunRecord
+from qtt.runs.kept_models import KeptModel
+from qtt.runs.record import RunRecord
+from qtt.support.machine import available_cores
 
 _loading = Lock()
 """Pillow reads an open file once, at first need; the same image may be given several times."""

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from qtt.errors import ModelHubError
-from qtt.model_hub import SHIPPED_WEIGHTS, locate_weights
+from qtt.hub.model_hub import SHIPPED_WEIGHTS, locate_weights
 from qtt.types import ModelCard
 
 UNKNOWN_LICENCE = "The licence of these weights is not known here: ask those who made them."

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Self
 
 from qtt.errors import ConfigError, unknown
-from qtt.hyperparameters import CONDITIONS
+from qtt.space.hyperparameters import CONDITIONS
 
 OPTIMIZERS = ("sgd", "momentum", "adam", "adamw", "adamp")
 SCHEDULES = (None, "cosine", "step", "multistep", "plateau")

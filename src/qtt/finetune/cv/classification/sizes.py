@@ -81,7 +81,7 @@ def takes(card: ModelCard, size: int) -> bool:
     """
     import torch
 
-    from qtt.weights import fitted, mismatches
+    from qtt.hub.weights import fitted, mismatches
 
     try:
         model = _on_meta(card, img_size=size)

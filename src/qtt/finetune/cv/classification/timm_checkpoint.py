@@ -8,10 +8,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from qtt.errors import ConfigError
-from qtt.files import write_json
 from qtt.finetune.cv.classification.decoding import FILTERS
 from qtt.finetune.cv.classification.inference import Classifier
 from qtt.finetune.cv.classification.sizes import size_arguments
+from qtt.support.files import write_json
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 TOLERANCE = 1e-4

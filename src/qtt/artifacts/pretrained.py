@@ -1,0 +1,162 @@
+"""Optimizers by name: Quick-Tune with the meta-learned weights of an artifact, or cold."""
+
+import multiprocessing
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from qtt.artifacts.files import Artifact
+    from qtt.hub.model_hub import ModelHub
+    from qtt.optimizers.base import CandidateSource
+    from qtt.optimizers.quick import QuickTune
+    from qtt.predictors.base import CostPredictor, PerformancePredictor
+    from qtt.space.config_manager import ConfigManager
+
+COLD = "cold"
+COLD_HUB, COLD_SPACE = "tiny", "quickstart"
+
+
+def get_pretrained_optimizer(
+    name: str | Path = COLD,
+    *,
+    model_hub: "str | Path | ModelHub | None" = None,
+    search_space: str | None = None,
+    narrow: Mapping[str, Sequence[Any]] | None = None,
+    seed: int = 0,
+    epochs_per_step: int = 1,
+    max_fidelity: int = 50,
+    refit: int = 0,
+) -> "QuickTune":
+    """A Quick-Tune optimizer, ready for `setup(128, metafeatures)` (tool paper, Figure 4).
+
+    Meta-learned weights come from files alone, without network, and nothing in them is run. What they were
+    fitted on is printed in one line.
+
+    Args:
+        name: "mtlbm/micro", "mtlbm/mini" or "mtlbm/extended"; the folder of an artifact that
+            `python -m qtt.metatrain` wrote; or "cold", which knows nothing but what it sees in the search.
+        model_hub: a hub, or what `ModelHub.load` takes: a name, a YAML file or a folder of weights. None: the
+            artifact's, or `tiny` with "cold".
+        search_space: a variant of `qtt.space.search_space`. None: the artifact's, or `quickstart` with
+            "cold".
+        narrow: hyperparameter to the options to keep of it.
+        seed: of the candidates and, with "cold", of the predictor's initial weights.
+        epochs_per_step: epochs that one step trains (Δt).
+        max_fidelity: last epoch of every pipeline.
+        refit: steps that finetune the meta-learned kernel before each decision; see `MetaPerformance`.
+
+    Raises:
+        ArtifactError: the name is unknown, or the artifact is missing, damaged or of a newer format.
+        ConfigError, ModelHubError: the space or the hub cannot be built.
+    """
+    artifact = _artifact(name)
+    return _optimizer(
+        artifact,
+        _config_manager(artifact, model_hub, search_space, narrow),
+        seed=seed,
+        epochs_per_step=epochs_per_step,
+        max_fidelity=max_fidelity,
+        refit=refit,
+    )
+
+
+def quick_tune(
+    config_manager: "CandidateSource | None" = None,
+    *,
+    weights: str | Path | None = None,
+    performance: "PerformancePredictor | None" = None,
+    cost: "CostPredictor | None" = None,
+    refit: int = 0,
+    **settings: Any,
+) -> "QuickTune":
+    """Quick-Tune over a given space and hub, as `conf/optimizer/quick.yaml` describes it.
+
+    Args:
+        config_manager: see `QuickTune`.
+        weights: what `get_pretrained_optimizer` takes; its predictors come before the given ones.
+        performance: predicts scores in a search without weights; None: as with "cold".
+        cost: predicts seconds, likewise.
+        refit: see `get_pretrained_optimizer`.
+        settings: all others of `QuickTune`.
+
+    Raises:
+        ArtifactError: see `get_pretrained_optimizer`.
+        ConfigError: impossible settings.
+    """
+    artifact = None if weights is None else _artifact(weights)
+    given = {"performance": performance, "cost": cost} if artifact is None else {}
+    settings |= {name: predictor for name, predictor in given.items() if predictor is not None}
+    return _optimizer(artifact, config_manager, refit, **settings)
+
+
+def _artifact(name: str | Path) -> "Artifact | None":
+    """The artifact of a name, announced; None for "cold"."""
+    if name == COLD:
+        return None
+    from qtt.artifacts.files import read_artifact
+
+    artifact = read_artifact(name)
+    if multiprocessing.parent_process() is None:
+        _announce(artifact.facts.summary)
+    return artifact
+
+
+@cache
+def _announce(summary: str) -> None:
+    """Print a line, once in a process."""
+    from rich.console import Console
+    from rich.text import Text
+
+    Console(highlight=False).print(Text(f"Predictors {summary}"), soft_wrap=True)
+
+
+def _optimizer(
+    artifact: "Artifact | None", config_manager: "CandidateSource | None", refit: int, **settings: Any
+) -> "QuickTune":
+    """Quick-Tune with the predictors of an artifact, or with cold ones."""
+    from qtt.optimizers.quick import QuickTune
+    from qtt.predictors.failure import FailureRate
+
+    if artifact is None:
+        from qtt.predictors.cost import PhysicalCost
+        from qtt.predictors.performance import DeepKernelGP
+
+        parts = {"performance": DeepKernelGP(), "cost": PhysicalCost(), "failure": FailureRate()}
+        return QuickTune(config_manager, **{**parts, **settings})
+    from qtt.predictors.meta import MetaPerformance
+    from qtt.predictors.meta_cost import MetaCost
+
+    optimizer = QuickTune(
+        config_manager,
+        performance=MetaPerformance.from_tensors(artifact.features, artifact.performance, refit),
+        cost=MetaCost.from_tensors(artifact.features, artifact.cost),
+        failure=FailureRate.from_tensors(artifact.features, artifact.cost),
+        **settings,
+    )
+    optimizer.portfolio = artifact.portfolio
+    return optimizer
+
+
+def _config_manager(
+    artifact: "Artifact | None",
+    model_hub: "str | Path | ModelHub | None",
+    search_space: str | None,
+    narrow: Mapping[str, Sequence[Any]] | None,
+) -> "ConfigManager":
+    from qtt.hub.model_hub import ModelHub
+    from qtt.space.config_manager import ConfigManager
+    from qtt.space.search_space import build_space
+
+    own = None if artifact is None else artifact.config_manager()
+    if own is not None and model_hub is None and search_space is None and narrow is None:
+        return own
+    if model_hub is None:
+        model_hub = COLD_HUB if own is None else own.hub
+    if search_space is None and artifact is not None and own is not None:
+        search_space = artifact.facts.search_space
+        options = {option: values for option, values in own.options.items() if option != "model"}
+        narrow = {**options, **(narrow or {})}
+    hub = model_hub if isinstance(model_hub, ModelHub) else ModelHub.load(model_hub)
+    return ConfigManager(build_space(search_space or COLD_SPACE, hub, narrow), hub)

@@ -1,0 +1,256 @@
+"""The experiment folder: everything a search leaves behind, under stable names.
+
+config.yaml         resolved configuration (command line only)
+environment.json    versions and machine
+task.json           dataset, split seed, objective settings
+search_space.json   where the pipelines come from
+candidates.json     the pipelines, those that were proposed during the search last, and their models' cards
+search.json         optimizer, objective and budget of the latest call
+journal.jsonl       every result, in order
+finetuning.jsonl    every result of finetuning the best pipelines after the search
+trajectory.csv …    what the trackers write: also tensorboard/, wandb/ and wandb.json
+search.log          what the search and its training process said
+pipelines/0042/     checkpoint of a live pipeline
+incumbent/          weights of the best pipeline so far, what they are, test figures
+finetuned/0042/     the same of a pipeline that was finetuned after the search
+"""
+
+import json
+import logging
+import platform
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from filelock import FileLock, Timeout
+
+from qtt.errors import ConfigError
+from qtt.runs.history import History
+from qtt.runs.journal import Journal
+from qtt.runs.kept_models import INCUMBENT, KeptModel
+from qtt.support.files import read_json, write_json
+from qtt.types import Candidates, Result, TaskInfo
+
+logger = logging.getLogger("qtt")
+
+FORMAT = 1
+PASSING: Mapping[str, Any] = {"models": (), "work_dir": None, "weights_dir": None, "best_score": None}
+"""Parts of a task that belong to one place or one moment of the search."""
+
+PACKAGES = ("qtt", "torch", "torchvision", "timm", "lightning", "gpytorch", "configspace", "numpy")
+
+
+class RunFolder:
+    """One search's folder; used as a context it is locked against a second search."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.journal = Journal(path / "journal.jsonl")
+        self.finetuning = Journal(path / "finetuning.jsonl")
+        self.log = path / "search.log"
+        self.pipelines = path / "pipelines"
+        self.incumbent = path / INCUMBENT
+        self._candidates = path / "candidates.json"
+        self._lock = FileLock(path / ".lock")
+
+    def __enter__(self) -> Self:
+        self.pipelines.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout as error:
+            raise ConfigError(
+                f"Another search is running in {self.path}. Wait for it, or name another run folder."
+            ) from error
+        self._handler = logging.FileHandler(self.log, encoding="utf-8")
+        self._handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        logger.addHandler(self._handler)
+        logger.setLevel(logging.INFO)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        logger.removeHandler(self._handler)
+        self._handler.close()
+        self._lock.release()
+
+    def claim(self, candidates: Candidates, task: TaskInfo) -> None:
+        """Write down what is searched, or check that a resumed search is about the same.
+
+        Raises:
+            ConfigError: the folder holds a search over other candidates or another task.
+        """
+        if self._candidates.exists():
+            self._compare(self._candidates, _beginning(self.candidates()), _beginning(candidates))
+        else:
+            self._write_candidates(candidates)
+        self.agree("task.json", _task_dict(task))
+        write_json(self.path / "environment.json", environment())
+
+    def candidates(self) -> Candidates:
+        """All pipelines of the search as they were last written down, the proposed ones behind the others.
+
+        Raises:
+            ConfigError: a later version of qtt wrote them, or they are damaged.
+        """
+        try:
+            data = read_json(self._candidates)
+            if data["format"] != FORMAT:
+                raise ValueError(f"format {data['format']}; this version reads {FORMAT}")
+            return Candidates.from_dict(data)
+        except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
+            raise ConfigError(
+                f"{self._candidates} cannot be read ({type(error).__name__}: {error}). "
+                "Give the search another run folder."
+            ) from error
+
+    def keep_proposals(self, candidates: Candidates) -> None:
+        """Write down the pipelines that were proposed since the last time.
+
+        Raises:
+            ConfigError: those of earlier runs are not among them in the same order, so that the journal's
+                results would be taken for results of other pipelines.
+        """
+        recorded = self.candidates().configs
+        here = candidates.configs[: len(recorded)]
+        self._compare(self._candidates, {"configs": _plain(recorded)}, {"configs": _plain(here)})
+        if len(candidates) > len(recorded):
+            self._write_candidates(candidates)
+
+    def agree(self, name: str, data: dict[str, Any]) -> None:
+        """Write JSON-able `data` down, or check that an earlier run wrote the same.
+
+        Raises:
+            ConfigError: it wrote something else; the first difference is named.
+        """
+        path = self.path / name
+        if path.exists():
+            self._compare(path, read_json(path), json.loads(json.dumps(data)))
+        else:
+            write_json(path, data)
+
+    def task(self) -> TaskInfo:
+        """The task that was searched, without what belongs to one place or moment.
+
+        Raises:
+            ConfigError: it cannot be read.
+        """
+        path = self.path / "task.json"
+        try:
+            return TaskInfo.from_dict(PASSING | read_json(path))
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise ConfigError(f"{path} cannot be read ({type(error).__name__}: {error}).") from error
+
+    def keep_incumbent(self, result: Result, candidates: Candidates, task: TaskInfo) -> None:
+        """Take the new incumbent's weights out of its pipeline's folder and write down what they are."""
+        self.keep(result, candidates, task, self.incumbent)
+
+    def keep(self, result: Result, candidates: Candidates, task: TaskInfo, folder: Path) -> None:
+        """Take the weights of a result out of its pipeline's folder into another one."""
+        folder.mkdir(parents=True, exist_ok=True)
+        model = KeptModel.of(folder, result, candidates, task.class_names)
+        weights = task.weights_file(result.config_id, result.fidelity)
+        if weights is not None and weights.exists():
+            model.take(weights)
+            (folder / "test.json").unlink(missing_ok=True)  # figures of the one before
+        else:
+            model.write()
+
+    def _compare(self, path: Path, old: Any, new: Any) -> None:
+        difference = first_difference(old, new)
+        if difference:
+            raise ConfigError(
+                f"{self.path} holds a search that differs from this one in {path.stem}: {difference}. "
+                "Repeat its settings to continue it, or give this search another run folder."
+            )
+
+    def _write_candidates(self, candidates: Candidates) -> None:
+        write_json(self._candidates, {"format": FORMAT, **candidates.to_dict()})
+
+    def discard(self, config_id: int, task: TaskInfo) -> None:
+        """Remove the checkpoint of a pipeline that will not be continued."""
+        folder = task.pipeline_dir(config_id)
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def enforce_quota(self, quota: int, history: History, task: TaskInfo, current: int) -> list[int]:
+        """Remove checkpoints of the least promising pipelines until all take at most `quota` bytes.
+
+        The current pipeline's stays in any case. Returns the ids whose checkpoints went; they start again
+        when they are asked for again.
+        """
+        sizes = {i: _size(task.pipeline_dir(i)) for i in history.observed}
+        evicted = []
+        for config_id in reversed(history.ranking()):
+            if sum(sizes.values()) <= quota:
+                break
+            if config_id != current and sizes[config_id]:
+                self.discard(config_id, task)
+                sizes[config_id] = 0
+                evicted.append(config_id)
+        return evicted
+
+
+def environment() -> dict[str, Any]:
+    """Versions of Python and of the packages that results depend on."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "command": sys.argv,
+    }
+
+
+def first_difference(old: Any, new: Any, where: str = "") -> str | None:
+    """The first place in which two JSON values differ, in words; None when they are equal."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted(old.keys() | new.keys()):
+            found = first_difference(old.get(key), new.get(key), f"{where}.{key}" if where else key)
+            if found:
+                return found
+        return None
+    if isinstance(old, list) and isinstance(new, list):
+        if len(old) != len(new):
+            return f"{where} has {len(old)} entries there and {len(new)} here"
+        pairs = enumerate(zip(old, new, strict=True))
+        return next((d for i, (a, b) in pairs if (d := first_difference(a, b, f"{where}[{i}]"))), None)
+    return None if old == new else f"{where} is {old!r} there and {new!r} here"
+
+
+def _beginning(candidates: Candidates) -> dict[str, Any]:
+    """What tells one search from another: the pipelines it began with and the cards of their models."""
+    named = {config.get("model") for config in candidates.initial}
+    cards = [card.to_dict() for card in candidates.models if card.name in named]
+    return {"configs": _plain(candidates.initial), "models": _plain(cards)}
+
+
+def _plain(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Dicts as JSON would give them back."""
+    plain: list[dict[str, Any]] = json.loads(json.dumps([dict(row) for row in rows]))
+    return plain
+
+
+def _task_dict(task: TaskInfo) -> dict[str, Any]:
+    return {key: value for key, value in task.to_dict().items() if key not in PASSING}
+
+
+def _size(folder: Path | None) -> int:
+    if folder is None or not folder.is_dir():
+        return 0
+    size = 0
+    for file in folder.iterdir():
+        with suppress(FileNotFoundError):  # a checkpoint that is being written changes its name
+            size += file.stat().st_size
+    return size
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

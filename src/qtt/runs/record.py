@@ -1,0 +1,142 @@
+"""A search as its run folder tells it, whether it is finished, interrupted, killed or still running."""
+
+import pkgutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+from qtt.errors import ConfigError
+from qtt.runs.folder import RunFolder
+from qtt.runs.history import History
+from qtt.runs.journal import Entry
+from qtt.runs.kept_models import KeptModel, kept_models
+from qtt.support.files import read_json
+from qtt.types import Candidates, Objective, TaskInfo
+
+EXPECTED = """A run folder has at least
+  candidates.json   the pipelines to choose from
+  task.json         the dataset
+  journal.jsonl     every finished epoch
+as `python -m qtt.run` and `QuickTuner.run` write them."""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What a run folder holds; nothing in it is changed.
+
+    path: the folder. candidates, task: what was searched. entries: every result with the seconds of the
+    budget that were spent when it came; finetuning: the same of `QuickTuner.finetune`.
+    environment: versions and machine. settings: optimizer, objective and budget of the latest call.
+    """
+
+    path: Path
+    candidates: Candidates
+    task: TaskInfo
+    entries: tuple[Entry, ...]
+    finetuning: tuple[Entry, ...]
+    environment: dict[str, Any]
+    settings: dict[str, Any]
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a run folder.
+
+        Raises:
+            ConfigError: the folder is none; what was expected is listed.
+            JournalError: its journal is damaged.
+        """
+        path = Path(path)
+        missing = [name for name in ("candidates.json", "task.json") if not (path / name).is_file()]
+        if missing:
+            what = "There is no folder" if not path.is_dir() else f"{', '.join(missing)} is missing in"
+            raise ConfigError(f"{what} {path}. {EXPECTED}")
+        folder = RunFolder(path.absolute())
+        return cls(
+            path=folder.path,
+            candidates=folder.candidates(),
+            task=folder.task(),
+            entries=tuple(folder.journal.read(repair=False)),
+            finetuning=tuple(folder.finetuning.read(repair=False)),
+            environment=_optional(path / "environment.json"),
+            settings=_optional(path / "search.json"),
+        )
+
+    @cached_property
+    def history(self) -> History:
+        """What the search has seen, without later finetuning."""
+        return History(entry.result for entry in self.entries)
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of the budget that were spent."""
+        return self.entries[-1].elapsed if self.entries else 0.0
+
+    def objective(self) -> Objective:
+        """The function that trained, imported by name.
+
+        Raises:
+            ConfigError: the search's objective has no name, or cannot be imported.
+        """
+        name = self.settings.get("objective")
+        if name is None:
+            raise ConfigError(
+                f"The objective of {self.path} cannot be imported by name: pass it, as in "
+                "QuickTuner.load(run_dir, objective)."
+            )
+        try:
+            found: Objective = pkgutil.resolve_name(name)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise ConfigError(
+                f"The objective {name} of {self.path} cannot be imported: {error}. Pass it, as in "
+                "QuickTuner.load(run_dir, objective)."
+            ) from error
+        return found
+
+    def task_here(self) -> TaskInfo:
+        """The task with the places of this folder, for training on."""
+        weights_dir = self.settings.get("weights_dir")
+        return replace(
+            self.task,
+            models=self.candidates.models,
+            work_dir=self.path / "pipelines",
+            weights_dir=None if weights_dir is None else Path(weights_dir),
+        )
+
+    def check_pipelines(self, config_ids: Sequence[int]) -> None:
+        """Raise ConfigError where a pipeline is none of the search's."""
+        unknown = [i for i in config_ids if not 0 <= i < len(self.candidates)]
+        if unknown:
+            raise ConfigError(
+                f"{self.path} has no pipelines {unknown}; its {len(self.candidates)} are numbered from 0."
+            )
+
+    @property
+    def config_text(self) -> str | None:
+        """The resolved configuration as YAML, where the command line made the run."""
+        path = self.path / "config.yaml"
+        return path.read_text(encoding="utf-8") if path.is_file() else None
+
+    def kept(self) -> list[KeptModel]:
+        """Networks whose weights were kept, the best on the validation images first."""
+        return kept_models(self.path)
+
+    def best_model(self) -> KeptModel:
+        """The best network on the validation images.
+
+        Raises:
+            ConfigError: none was kept.
+        """
+        kept = self.kept()
+        if not kept:
+            raise ConfigError(
+                f"{self.path} holds no trained network: no pipeline has finished an epoch, or the objective "
+                "leaves no weights."
+            )
+        return kept[0]
+
+
+def _optional(path: Path) -> dict[str, Any]:
+    data: dict[str, Any] = read_json(path) if path.is_file() else {}
+    return data

@@ -1,0 +1,217 @@
+"""The search loop: ask the optimizer, run the step, write it down, tell everyone."""
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from qtt.errors import ConfigError, ObjectiveError
+from qtt.evaluation import Evaluator
+from qtt.evaluation.step import timeout
+from qtt.optimizers.base import Optimizer
+from qtt.runs.folder import RunFolder
+from qtt.runs.history import History
+from qtt.support.clock import Clock
+from qtt.support.machine import trains_on_cpu
+from qtt.tracking.base import SearchInfo, Summary, Tracker, TrackerGroup
+from qtt.types import Budget, Result, Status, TaskInfo, Trial
+
+logger = logging.getLogger("qtt")
+
+LEAST_SECONDS = 1.0
+"""With less than this left, and nothing that fits into it, a budget counts as spent."""
+
+
+class SearchLoop:
+    """One search in one run folder, from resuming to the summary; used once."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        evaluator: Evaluator,
+        folder: RunFolder,
+        task: TaskInfo,
+        budget: Budget,
+        *,
+        trackers: Sequence[Tracker],
+        clock: Clock,
+        begin: float,
+        quota: int | None = None,
+    ) -> None:
+        """See `QuickTuner`.
+
+        Args:
+            optimizer: set up with its candidates.
+            evaluator: of the objective; closed at the end.
+            folder: locked, and claimed for this search.
+            task: with its place in `folder`.
+            budget: earlier searches in the folder count towards it.
+            trackers: told of everything.
+            clock: for all durations.
+            begin: what the clock said when this search began.
+            quota: bound on all checkpoints together, in bytes.
+
+        Raises:
+            JournalError: the folder's journal is damaged.
+        """
+        self._optimizer = optimizer
+        self._evaluator = evaluator
+        self._folder = folder
+        self._task = task
+        self._budget = budget
+        self._clock = clock
+        self._quota = quota
+        self._trackers = TrackerGroup(trackers)
+        self._entries = tuple(folder.journal.read())
+        self._history = History(entry.result for entry in self._entries)
+        self._begin = begin - (self._entries[-1].elapsed if self._entries else 0.0)
+        self._step: tuple[Trial, float] | None = None
+
+    def run(self) -> Summary:
+        """Search until the budget is spent or someone interrupts.
+
+        Raises:
+            ConfigError: the journal is of another search.
+        """
+        self._optimizer.on_cpu = trains_on_cpu(self._task.settings.get("device"))
+        self._restore()
+        if self._spent() is None:
+            self._evaluator.start()
+        reason, interrupted = "Stopped by an error; everything finished is kept.", False
+        try:
+            self._start_trackers()
+            reason = self._loop()
+        except KeyboardInterrupt:
+            reason, interrupted = "Interrupted; everything finished is kept.", True
+            if self._step is not None:
+                trial, begin = self._step
+                self._record(timeout(trial, self._clock.now() - begin))
+        finally:
+            summary = Summary(
+                self._folder.path,
+                self._optimizer.candidates,
+                self._history,
+                self._elapsed(),
+                reason,
+                interrupted,
+            )
+            try:
+                self._evaluator.close()
+            finally:  # also where the user is impatient
+                self._trackers.finish(summary)
+        return summary
+
+    def _restore(self) -> None:
+        """Tell the optimizer what earlier runs journaled; it proposes again what it proposed then."""
+        self._check_entries()
+        known = len(self._optimizer.history)  # a second run of the same tuner has told these already
+        try:
+            self._optimizer.tell([entry.result for entry in self._entries[known:]])
+        except ObjectiveError as error:
+            raise ConfigError(
+                f"{self._folder.journal.path} does not belong to this search: {error} "
+                "Repeat the settings of the search to continue it, or give this one another run folder."
+            ) from error
+        self._folder.keep_proposals(self._optimizer.candidates)
+        if self._history.incumbent is not None:
+            self._folder.keep_incumbent(self._history.incumbent, self._optimizer.candidates, self._task)
+
+    def _start_trackers(self) -> None:
+        self._trackers.start(
+            SearchInfo(
+                run_dir=self._folder.path,
+                optimizer=type(self._optimizer).__name__,
+                task=self._task,
+                candidates=self._optimizer.candidates,
+                budget=self._budget,
+                entries=self._entries,
+                outlook=getattr(self._optimizer, "outlook", None),
+            )
+        )
+
+    def _loop(self) -> str:
+        while (reason := self._spent()) is None:
+            self._optimizer.seconds_left = self._seconds_left()
+            trial = self._optimizer.ask()
+            if trial is None:
+                return self._nothing_left()
+            self._step = trial, self._clock.now()
+            self._trackers.asked(trial, self._elapsed())
+            for result in self._evaluator.evaluate(trial, self._task_now(), self._seconds_left()):
+                self._record(result)
+            self._step = None
+        return reason
+
+    def _task_now(self) -> TaskInfo:
+        """The task with what has changed since the search began: the score to beat, models of proposals."""
+        best = self._history.incumbent
+        models = self._optimizer.candidates.models
+        return replace(self._task, best_score=None if best is None else best.score, models=models)
+
+    def _record(self, result: Result) -> None:
+        if result.succeeded and result.fidelity <= self._history.fidelity(result.config_id):
+            return  # a step that was cut short is asked again and may report what it finished before
+        elapsed = self._elapsed()
+        self._folder.journal.append(result, elapsed)  # durable before anyone learns from it
+        self._history.add(result)
+        known = len(self._optimizer.candidates)
+        self._optimizer.tell(result)
+        if len(self._optimizer.candidates) > known:
+            self._folder.keep_proposals(self._optimizer.candidates)
+        if result is self._history.incumbent:
+            self._folder.keep_incumbent(result, self._optimizer.candidates, self._task)
+        self._tidy(result)
+        logger.info("%s", json.dumps(replace(result, info=_without_details(result)).to_dict()))
+        self._trackers.told(result, self._history, elapsed)
+
+    def _tidy(self, result: Result) -> None:
+        done = result.config_id in self._history.failed or result.fidelity >= self._task.max_fidelity
+        if done and result.status is not Status.TIMEOUT:
+            self._folder.discard(result.config_id, self._task)
+        if self._quota is not None:
+            evicted = self._folder.enforce_quota(self._quota, self._history, self._task, result.config_id)
+            if evicted:
+                logger.info("Disk quota: removed the checkpoints of pipelines %s.", evicted)
+
+    def _elapsed(self) -> float:
+        return self._clock.now() - self._begin
+
+    def _seconds_left(self) -> float | None:
+        return None if self._budget.seconds is None else self._budget.seconds - self._elapsed()
+
+    def _spent(self, least: float = 0.0) -> str | None:
+        """Which budget is spent, None: neither; `least` seconds or less count as none."""
+        left = self._seconds_left()
+        if left is not None and left <= least:
+            return f"The budget of {self._budget.seconds:g} s is spent."
+        if self._budget.evaluations is not None and self._history.evaluations >= self._budget.evaluations:
+            return f"The budget of {self._budget.evaluations} epochs is spent."
+        return None
+
+    def _nothing_left(self) -> str:
+        if self._optimizer.nothing_fits:
+            shortest = self._optimizer.shortest_step
+            left = f"No step fits into the remaining {self._optimizer.seconds_left or 0.0:.0f} s"
+            about = "" if shortest is None else f"; the shortest would take about {shortest:.0f} s"
+            return self._spent(LEAST_SECONDS) or f"{left}{about}."
+        failed = self._history.failed
+        if len(failed) < len(self._optimizer.candidates):
+            return "Every pipeline is trained to its end; more candidates would use the rest of the budget."
+        reason, count = Counter(failed.values()).most_common(1)[0]
+        return f"Every pipeline failed; {count} of {len(failed)} because: {reason}"
+
+    def _check_entries(self) -> None:
+        known = len(self._folder.candidates())
+        for entry in self._entries:
+            if not 0 <= entry.result.config_id < known:
+                raise ConfigError(
+                    f"{self._folder.journal.path} has a result of pipeline {entry.result.config_id}, "
+                    f"but there are only {known} candidates."
+                )
+
+
+def _without_details(result: Result) -> dict[str, Any]:
+    """For the log, whose last lines are the details of a training process that died."""
+    return {name: value for name, value in result.info.items() if name != "details"}

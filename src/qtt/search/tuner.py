@@ -1,0 +1,254 @@
+"""QuickTuner: a search, what it found, and what can be made of it."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Self
+
+import pandas as pd
+from rich.console import Console
+
+from qtt.errors import ConfigError
+from qtt.evaluation import make_evaluator
+from qtt.evaluation.process import import_path
+from qtt.optimizers.base import Optimizer
+from qtt.runs.folder import RunFolder
+from qtt.runs.record import RunRecord
+from qtt.search.final_training import FinalTraining, best_pipelines, kept_table
+from qtt.search.loop import SearchLoop
+from qtt.space.config_manager import ConfigManager
+from qtt.statistics import pipeline_table
+from qtt.statistics.fronts import cheapest
+from qtt.support.clock import Clock, WallClock
+from qtt.support.files import write_json, write_text
+from qtt.tracking.base import Summary, Tracker
+from qtt.tracking.console import ConsoleTracker
+from qtt.tracking.csv import CsvTracker
+from qtt.types import Budget, Objective, TaskInfo
+
+logger = logging.getLogger("qtt")
+
+KEPT = ("isolation", "disk_quota_gb")
+"""Settings of a search that `QuickTuner.load` takes over."""
+
+
+class QuickTuner:
+    """Searches for the best pipeline within a budget (tool paper, section 3).
+
+    optimizer: set up with its candidates; None where no search is wanted, as after `load`.
+    objective: trains a pipeline until an epoch; see `qtt.types.Objective`.
+    path: run folder; a search with the same candidates and task in the same folder is resumed. Default: a
+        folder under `runs/` named after the task and the candidates.
+    trackers: who is told of the search; default: console and `trajectory.csv`.
+    isolation: `process`, `inline` or `auto`; see `qtt.evaluation.make_evaluator`.
+    disk_quota_gb: bound on all checkpoints together, in 10⁹ bytes; None: no bound.
+    files: texts to keep in the run folder, by file name.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer | None,
+        objective: Objective,
+        path: str | Path | None = None,
+        *,
+        trackers: Sequence[Tracker] | None = None,
+        isolation: str = "auto",
+        disk_quota_gb: float | None = None,
+        clock: Clock | None = None,
+        files: Mapping[str, str] | None = None,
+    ) -> None:
+        self.optimizer = optimizer
+        self.objective = objective
+        self.path = None if path is None else Path(path)
+        self._trackers: Sequence[Tracker] = [ConsoleTracker(), CsvTracker()] if trackers is None else trackers
+        self._isolation = isolation
+        self._quota = None if disk_quota_gb is None else int(disk_quota_gb * 1e9)
+        self._clock = clock or WallClock()
+        self._files = dict(files or {})
+        self.summary: Summary | None = None
+
+    def run(
+        self,
+        task_info: TaskInfo | None = None,
+        time_budget: float | None = None,
+        evaluations: int | None = None,
+    ) -> Summary:
+        """Search until the budget is spent, counting what earlier runs in the same folder spent.
+
+        time_budget: wall-clock seconds; a step that is under way at the end is cut off.
+        evaluations: number of finished epochs.
+
+        Raises:
+            ConfigError: no budget, an optimizer without candidates, or a folder that holds another search.
+            JournalError: the folder's journal is damaged.
+        """
+        begin = self._clock.now()
+        budget = Budget(time_budget, evaluations)
+        if self.optimizer is None:
+            raise ConfigError(
+                f"{self.path} was loaded without an optimizer. To search on, repeat the command or the "
+                "script that began it, with a larger budget."
+            )
+        candidates = self.optimizer.candidates
+        task = replace(task_info or TaskInfo(path=Path()), models=candidates.models)
+        task = replace(task, max_fidelity=self.optimizer.max_fidelity)
+        path = self.path or _default_path(self.optimizer, task)
+        with RunFolder(path.absolute()) as folder:
+            task = replace(task, work_dir=folder.pipelines)
+            folder.claim(candidates, task)
+            for name, text in {**self._search_space(), **self._files}.items():
+                write_text(folder.path / name, text)
+            write_json(folder.path / "search.json", self._settings(task, budget))
+            self.path = folder.path
+            self.summary = SearchLoop(
+                self.optimizer,
+                make_evaluator(self.objective, folder.log, self._isolation),
+                folder,
+                task,
+                budget,
+                trackers=self._trackers,
+                clock=self._clock,
+                begin=begin,
+                quota=self._quota,
+            ).run()
+        return self.summary
+
+    @classmethod
+    def load(cls, run_dir: str | Path, objective: Objective | None = None, **settings: Any) -> Self:
+        """A finished or interrupted search as its folder tells it, to look at and to finetune from.
+
+        Args:
+            run_dir: the run folder.
+            objective: default: the one that the search had, imported by name.
+            settings: further arguments of `QuickTuner`.
+
+        Raises:
+            ConfigError: the folder is no run folder, or its objective cannot be imported.
+            JournalError: its journal is damaged.
+        """
+        record = RunRecord.load(run_dir)
+        settings = {name: record.settings[name] for name in KEPT if name in record.settings} | settings
+        return cls(None, objective or record.objective(), record.path, **settings)
+
+    def _search_space(self) -> dict[str, str]:
+        """The space that the candidates come from, where the optimizer knows it."""
+        manager = getattr(self.optimizer, "config_manager", None)
+        return {"search_space.json": manager.to_json()} if isinstance(manager, ConfigManager) else {}
+
+    def _settings(self, task: TaskInfo, budget: Budget) -> dict[str, Any]:
+        """What `search.json` says."""
+        return {
+            "optimizer": type(self.optimizer).__name__,
+            "objective": import_path(self.objective),
+            "isolation": self._isolation,
+            "disk_quota_gb": None if self._quota is None else self._quota / 1e9,
+            "weights_dir": None if task.weights_dir is None else str(task.weights_dir),
+            "budget": asdict(budget),
+        }
+
+    def record(self) -> RunRecord:
+        """All that the run folder holds.
+
+        Raises:
+            ConfigError: nothing was run yet.
+        """
+        if self.path is None or not (self.path / "task.json").exists():
+            raise ConfigError("There is nothing to look at before a search. Call run() first.")
+        return RunRecord.load(self.path)
+
+    def statistics(self) -> pd.DataFrame:
+        """Table of the evaluated pipelines, best first; see `qtt.statistics.pipeline_table`.
+
+        Raises:
+            ConfigError: nothing was run yet.
+        """
+        record = self.record()
+        return pipeline_table(record.history, record.candidates)
+
+    def finetune(
+        self,
+        k: int = 3,
+        time_budget: float | None = None,
+        *,
+        pipelines: Sequence[int] | None = None,
+        prefer: str | None = None,
+        within: float = 0.01,
+        console: Console | None = None,
+    ) -> pd.DataFrame:
+        """Train the best pipelines to the end of their schedules, from their checkpoints, and keep the best.
+
+        Each one's best epoch on the validation images is kept in `finetuned/<config_id>`; interrupted or out
+        of time, the same call goes on. See `qtt.search.final_training`.
+
+        Args:
+            k: how many, the best first.
+            time_budget: seconds for all of them together; None: no limit.
+            pipelines: config ids to train instead of the best, for instance some of
+                `qtt.statistics.fronts.front`.
+            prefer: take the cheapest pipelines of the front instead of the best, by `params`, `latency_ms` or
+                `seconds`.
+            within: how much lower in score these may be.
+            console: where progress is shown; None: nowhere.
+
+        Returns:
+            All kept networks, the best first; see `qtt.search.final_training.kept_table`.
+
+        Raises:
+            ConfigError: nothing was run yet, or no pipeline can be trained on.
+        """
+        record = self.record()
+        if pipelines is not None:
+            chosen = list(pipelines)
+            record.check_pipelines(chosen)
+        else:
+            chosen = best_pipelines(record, k) if prefer is None else cheapest(record, prefer, within, k)
+        with RunFolder(record.path) as folder:
+            FinalTraining(
+                folder,
+                record.history,
+                record.candidates,
+                record.task_here(),
+                make_evaluator(self.objective, folder.log, self._isolation),
+                self._clock,
+                time_budget,
+                console,
+            ).run(chosen)
+        return kept_table(record)
+
+    def leaderboard(self, path_to_test_data: str | Path, *, ignore_unknown: bool = False) -> pd.DataFrame:
+        """Every kept network on labelled images, best first; for people, never used for choosing.
+
+        What a reader must know of the images (classes without any, unreadable files) is logged as warnings,
+        and in `attrs["notes"]` of the table. See `qtt.finetune.cv.classification.leaderboard`.
+
+        Args:
+            path_to_test_data: folder of class folders, or one with such a folder `test`.
+            ignore_unknown: leave out images of classes that the search does not know.
+
+        Raises:
+            ConfigError: nothing was run yet, or no network was kept.
+            DatasetError: there are no such images, or unknown classes.
+        """
+        from qtt.finetune.cv.classification.leaderboard import leaderboard
+
+        found = leaderboard(self.record(), path_to_test_data, ignore_unknown=ignore_unknown)
+        for note in found.notes:
+            logger.warning("%s", note)
+        found.table.attrs["notes"] = found.notes
+        return found.table
+
+
+def _default_path(optimizer: Optimizer, task: TaskInfo) -> Path:
+    identity = json.dumps(
+        [
+            str(task.path),
+            task.seed,
+            type(optimizer).__name__,
+            [dict(config) for config in optimizer.candidates.initial],
+        ]
+    )
+    digest = hashlib.sha256(identity.encode()).hexdigest()[:8]
+    return Path("runs") / f"{task.path.resolve().name or 'search'}-{digest}"

@@ -1,0 +1,1 @@
+"""Search spaces: hyperparameters, their options and conditions, and pipelines sampled from them."""

@@ -1,0 +1,1 @@
+"""Small things that every room uses: clocks, files, console tables, the machine."""

@@ -1,0 +1,218 @@
+"""The command line: composing, typos, names of run folders, and one whole search."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.utils import get_method, instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from qtt.cli.common import check_overrides, config_directory, python_command, run_directory
+from qtt.finetune.cv.classification import FinetuneSettings
+from qtt.space.config_manager import ConfigManager
+
+CONF = Path(config_directory())
+EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+GROUPS = [
+    f"{path.parent.name}={path.stem}"
+    for path in sorted(CONF.glob("*/*.yaml"))
+    if path.parent.name not in ("artifact", "experiment", "predictor", "trainer")
+]
+
+
+def _compose(*overrides: str) -> DictConfig:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("run", overrides=list(overrides))
+
+
+def _run(*arguments: str, cwd: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "qtt.run", *arguments],
+        cwd=cwd,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_composes_and_says_what_to_expect(experiment: str) -> None:
+    config = _compose(f"+experiment={experiment}")
+    assert config.budget.seconds or config.budget.evaluations
+    text = (CONF / "experiment" / f"{experiment}.yaml").read_text()
+    for word in ("Command:", "Hardware:", "Duration:", "Expected:"):
+        assert word in text, f"{experiment}.yaml does not say {word}"
+    assert f"+experiment={experiment}" in text
+
+
+@pytest.mark.parametrize("choice", GROUPS)
+def test_every_option_names_things_that_exist(choice: str) -> None:
+    config = _compose(choice)
+    for target in _targets(OmegaConf.to_container(config[choice.split("=")[0]])):
+        assert callable(get_method(target) if target.rsplit(".", 1)[1].islower() else _class(target))
+
+
+@pytest.mark.parametrize("trainer", sorted(path.stem for path in (CONF / "trainer").glob("*.yaml")))
+def test_objective_and_trainer_together_set_every_setting(trainer: str) -> None:
+    settings = OmegaConf.to_container(_compose(f"trainer={trainer}").objective.settings)
+    assert isinstance(settings, dict)
+    FinetuneSettings.from_mapping({str(name): value for name, value in settings.items()})
+    assert set(settings) == {field.name for field in fields(FinetuneSettings)}
+
+
+def _targets(node: Any) -> list[str]:
+    if not isinstance(node, dict):
+        return []
+    own = [
+        node[key]
+        for key in ("_target_", "function", "describe", "check", "evaluate")
+        if isinstance(node.get(key), str)
+    ]
+    return own + [target for child in node.values() for target in _targets(child)]
+
+
+def _class(target: str) -> Any:
+    return instantiate({"_target_": "hydra.utils.get_class", "path": target})
+
+
+@pytest.mark.parametrize(
+    ("typo", "hint"),
+    [
+        ("budget.secnds=3", "did you mean budget.seconds"),
+        ("num_candidate=3", "did you mean num_candidates"),
+        ("optimizer=quik", "quick"),
+        ("+experiment=quickstrat", "quickstart"),
+    ],
+)
+def test_a_typo_is_explained(typo: str, hint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        check_overrides("run", [typo])
+    assert stop.value.code == 1
+    message = capsys.readouterr().err
+    assert message.startswith("Error: ")
+    assert hint in message
+
+
+def test_run_folders_are_named_after_what_changes_the_search() -> None:
+    def name(*overrides: str) -> str:
+        config = _compose(*overrides)
+        choices = {"experiment": "quickstart", "dataset": "digits"}
+        return str(run_directory(config, overrides, choices))
+
+    assert name("+experiment=quickstart") == "runs/quickstart/default"
+    assert name("+experiment=quickstart", "budget.seconds=240") == "runs/quickstart/default"
+    assert name("seed=1", "optimizer=random") == name("optimizer=random", "seed=1")
+    assert name("seed=1") == "runs/quickstart/seed=1"
+    assert name("runs_dir=elsewhere", "seed=1") == "elsewhere/quickstart/seed=1"
+    assert name("run_dir=here", "seed=1") == "here"
+    spaced = name("dataset=image_folder", "dataset.path=/data/my images")
+    assert spaced == "runs/quickstart/dataset.path=-data-my-images,dataset=image_folder"
+
+
+def test_the_next_command_names_the_python_that_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / ".venv" / "bin" / "python"))
+    monkeypatch.setattr("shutil.which", lambda name: "/usr/bin/python")
+    assert python_command() == str(Path(".venv") / "bin" / "python")
+    monkeypatch.setattr("shutil.which", lambda name: sys.executable)
+    assert python_command() == "python"
+    monkeypatch.setattr(sys, "executable", "/opt/bin/python")
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    assert python_command() == "/opt/bin/python"
+
+
+def test_a_missing_dataset_is_asked_for_and_nothing_is_left_behind(tmp_path: Path) -> None:
+    missing = _run("+experiment=image_folder", cwd=tmp_path)
+    assert missing.returncode == 1
+    assert (
+        missing.stderr
+        == "Error: dataset.path has no value and needs one: add dataset.path=… to the command.\n"
+    )
+    wrong = _run("+experiment=image_folder", "dataset.path=nowhere", cwd=tmp_path)
+    assert wrong.returncode == 1
+    assert "There is no dataset folder" in wrong.stderr
+    assert "Traceback" not in wrong.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_settings_that_finetuning_refuses_are_refused_before_the_search(tmp_path: Path) -> None:
+    refused = _run("+experiment=quickstart", "objective.settings.hflip=2", cwd=tmp_path)
+    assert refused.returncode == 1
+    assert "objective.settings.hflip=2 is impossible" in refused.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_help_reads_well(tmp_path: Path) -> None:
+    text = _run("--help", cwd=tmp_path).stdout
+    assert text.startswith("qtt: which pretrained model should I finetune, and how?")
+    assert "experiment: image_folder, quickstart" in text
+    assert "num_candidates: 128" in text
+
+
+@pytest.mark.parametrize(
+    ("signum", "send"),
+    [(signal.SIGINT, os.kill), (signal.SIGTERM, os.kill), (signal.SIGTERM, os.killpg)],
+    ids=["Ctrl-C", "SIGTERM", "SIGTERM to all processes"],
+)
+def test_an_interrupt_ends_cleanly_and_says_how_to_go_on(tmp_path: Path, signum: int, send: Any) -> None:
+    command = [sys.executable, "-m", "qtt.run", "+experiment=quickstart", "budget.seconds=200"]
+    pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    search = subprocess.Popen(command, cwd=tmp_path, start_new_session=True, **pipes)
+    assert search.stdout is not None
+    for line in search.stdout:
+        if line.startswith("Results go to"):
+            break
+    (folder,) = (tmp_path / "runs" / "quickstart").iterdir()
+    journal, deadline = folder / "journal.jsonl", time.monotonic() + 120
+    while not (journal.exists() and journal.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.05)  # until it trains
+    send(search.pid, signum)
+    out, err = search.communicate(timeout=60)
+    assert search.returncode == 130, err
+    assert err == ""
+    assert "Interrupted; everything finished is kept." in out
+    assert "To search on: " in out
+    assert out.strip().endswith("-m qtt.run +experiment=quickstart budget.seconds=200")
+    statuses = [json.loads(line)["status"] for line in journal.read_text().splitlines()]
+    assert set(statuses) <= {"success", "timeout"}, "the pipeline that was trained is not to blame"
+
+
+SEARCH = [
+    "+experiment=quickstart",
+    "num_candidates=8",
+    "budget.seconds=null",
+    "search_space.narrow={batch_size:[64],sched:[cosine],opt:[adamw],lr:[0.001]}",
+]
+
+
+@pytest.mark.timeout(900)  # five processes that import torch, one after the other
+def test_a_search_runs_resumes_and_ends_with_a_test_accuracy(tmp_path: Path) -> None:
+    first = _run(*SEARCH, "budget.evaluations=3", cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert first.stderr == ""
+    assert "Best" in first.stdout
+    assert "test accuracy: 0." in first.stdout
+    assert "budget.evaluations=6" in first.stdout
+    (folder,) = (tmp_path / "runs" / "quickstart").iterdir()
+    journal = (folder / "journal.jsonl").read_text()
+    assert journal.count("\n") == 3
+    assert json.loads((folder / "environment.json").read_text())["packages"]["timm"]
+    assert "num_candidates: 8" in (folder / "config.yaml").read_text()
+    space = ConfigManager.from_json((folder / "search_space.json").read_text())
+    assert all(space.validate(c) for c in json.loads((folder / "candidates.json").read_text())["configs"])
+    again = _run(*SEARCH, "budget.evaluations=3", cwd=tmp_path)
+    assert "The budget of 3 epochs is spent" in again.stdout
+    assert (folder / "journal.jsonl").read_text() == journal
+    longer = _run(*SEARCH, "budget.evaluations=5", cwd=tmp_path)
+    assert longer.returncode == 0, longer.stderr
+    assert (folder / "journal.jsonl").read_text().startswith(journal)
+    assert (folder / "journal.jsonl").read_text().count("\n") == 5

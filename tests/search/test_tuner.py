@@ -1,0 +1,297 @@
+"""The loop: budgets, resuming, failures, and what is left on disk."""
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import objectives
+from qtt.cli.common import errors_for_people
+from qtt.errors import ConfigError, PredictionError
+from qtt.optimizers.random import EpochwiseRandomOptimizer
+from qtt.search.tuner import QuickTuner
+from qtt.support.files import write_json
+from qtt.tracking.base import Summary
+from qtt.tracking.csv import CsvTracker
+from qtt.types import Candidates, Objective, Status, TaskInfo, Trial
+
+TASK = TaskInfo(path=Path("digits"), class_names=("a", "b"))
+
+
+def _tuner(
+    path: Path, objective: Objective = objectives.good, n: int = 8, epochs: int = 5, **settings: Any
+) -> QuickTuner:
+    optimizer = EpochwiseRandomOptimizer(seed=1, max_fidelity=epochs, epochs_per_step=settings.pop("step", 1))
+    optimizer.setup(Candidates(tuple({"lr": 0.1 * i} for i in range(n))))
+    return QuickTuner(optimizer, objective, path, trackers=(), **({"isolation": "inline"} | settings))
+
+
+def _trained(path: Path) -> list[str]:
+    return (path / "pipelines" / "epochs.log").read_text().splitlines()
+
+
+def _journal(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (path / "journal.jsonl").read_text().splitlines()]
+
+
+def _steps(summary: Summary) -> list[tuple[int, int]]:
+    return [(result.config_id, result.fidelity) for result in summary.history]
+
+
+def test_an_evaluation_budget_is_kept_exactly(tmp_path: Path) -> None:
+    summary = _tuner(tmp_path).run(TASK, evaluations=7)
+    assert summary.history.evaluations == 7
+    assert "7 epochs is spent" in summary.reason
+    assert len(_journal(tmp_path)) == 7
+
+
+@pytest.mark.parametrize(
+    ("settings", "on_cpu"), [({"device": "cpu"}, True), ({"device": "cuda"}, False), ({}, False)]
+)
+def test_the_optimizer_knows_whether_training_is_on_a_cpu(
+    tmp_path: Path, settings: dict[str, Any], on_cpu: bool
+) -> None:
+    tuner = _tuner(tmp_path)
+    tuner.run(replace(TASK, settings=settings), evaluations=1)
+    assert tuner.optimizer is not None
+    assert tuner.optimizer.on_cpu is on_cpu
+
+
+def test_a_search_without_any_budget_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="budget"):
+        _tuner(tmp_path).run(TASK)
+
+
+@pytest.mark.parametrize("isolation", ["inline", "process"])
+def test_a_time_budget_is_kept_in_the_middle_of_a_step(tmp_path: Path, isolation: str) -> None:
+    begin = time.monotonic()
+    summary = _tuner(tmp_path, objectives.sleeping, step=3, isolation=isolation).run(TASK, time_budget=2.0)
+    assert 2.0 <= time.monotonic() - begin < 4.0
+    *finished, cut_off = summary.history
+    assert [result.fidelity for result in finished] == [1, 2]
+    assert cut_off.status is Status.TIMEOUT
+    assert "2 s is spent" in summary.reason
+
+
+def test_what_a_cut_off_step_finished_is_journaled_once(tmp_path: Path) -> None:
+    hanging = TaskInfo(path=Path("digits"), settings={"hang": True})
+    first = _tuner(tmp_path, objectives.reporting_all, n=2, epochs=4, step=2).run(hanging, time_budget=0.5)
+    assert [result.status for result in first.history] == [Status.SUCCESS, Status.TIMEOUT]
+    write_json(tmp_path / "task.json", json.loads((tmp_path / "task.json").read_text()) | {"settings": {}})
+    goes_on = TaskInfo(path=Path("digits"))
+    second = _tuner(tmp_path, objectives.reporting_all, n=2, epochs=4, step=2).run(goes_on, time_budget=60)
+    finished = [(r.config_id, r.fidelity) for r in second.history if r.succeeded]
+    assert sorted(finished) == list(itertools.product((0, 1), (1, 2, 3, 4)))
+    assert second.history.evaluations == 8
+
+
+def test_everything_trained_ends_the_search_and_says_so(tmp_path: Path) -> None:
+    summary = _tuner(tmp_path, n=2, epochs=3).run(TASK, time_budget=60)
+    assert sorted(_steps(summary)) == list(itertools.product((0, 1), (1, 2, 3)))
+    assert "trained to its end" in summary.reason
+
+
+def test_all_failing_ends_with_a_message_and_no_incumbent(tmp_path: Path) -> None:
+    summary = _tuner(tmp_path, objectives.failing, n=4).run(TASK, time_budget=60)
+    assert summary.incumbent is None
+    assert summary.reason == "Every pipeline failed; 4 of 4 because: ValueError: no such luck"
+    assert len(_journal(tmp_path)) == 4
+
+
+def test_the_same_command_shows_a_spent_budget_and_a_larger_one_goes_on(tmp_path: Path) -> None:
+    once = _tuner(tmp_path).run(TASK, evaluations=20)
+    first = _tuner(tmp_path / "other").run(TASK, evaluations=9)
+    again = _tuner(tmp_path / "other").run(TASK, evaluations=9)
+    assert _steps(again) == _steps(first)
+    assert again.incumbent == first.incumbent
+    assert again.elapsed >= first.elapsed
+    longer = _tuner(tmp_path / "other").run(TASK, evaluations=20)
+    assert _steps(longer) == _steps(once)
+
+
+def test_elapsed_time_is_restored(tmp_path: Path) -> None:
+    task = TaskInfo(path=Path("digits"), settings={"seconds": 0.3})
+    first = _tuner(tmp_path, objectives.remembering).run(task, evaluations=4)
+    assert first.elapsed > 1.2
+    begin = time.monotonic()
+    second = _tuner(tmp_path, objectives.remembering).run(task, time_budget=first.elapsed + 1.0)
+    assert time.monotonic() - begin < 1.6
+    assert second.elapsed >= first.elapsed + 1.0
+    elapsed = [entry["elapsed"] for entry in _journal(tmp_path)]
+    assert elapsed == sorted(elapsed)
+
+
+def test_one_tuner_may_run_twice(tmp_path: Path) -> None:
+    tuner = _tuner(tmp_path)
+    tuner.run(TASK, evaluations=5)
+    summary = tuner.run(TASK, evaluations=12)
+    assert _steps(summary) == _steps(_tuner(tmp_path / "once").run(TASK, evaluations=12))
+    assert len(tuner.optimizer.history) == 12
+
+
+def test_a_folder_with_another_search_is_refused(tmp_path: Path) -> None:
+    _tuner(tmp_path).run(TASK, evaluations=2)
+    with pytest.raises(ConfigError, match=r"configs has 8 entries there and 9 here"):
+        _tuner(tmp_path, n=9, files={"config.yaml": "another"}).run(TASK, evaluations=4)
+    assert not (tmp_path / "config.yaml").exists()
+    with pytest.raises(ConfigError, match=r"seed is 0 there and 5 here"):
+        _tuner(tmp_path).run(TaskInfo(path=Path("digits"), class_names=("a", "b"), seed=5), evaluations=4)
+
+
+def test_two_searches_in_one_folder_are_refused(tmp_path: Path) -> None:
+    from qtt.runs.folder import RunFolder
+
+    with RunFolder(tmp_path), pytest.raises(ConfigError, match="Another search is running"):
+        _tuner(tmp_path).run(TASK, evaluations=2)
+
+
+def test_the_incumbents_weights_are_kept_and_finished_pipelines_leave_nothing(tmp_path: Path) -> None:
+    summary = _tuner(tmp_path, objectives.remembering, n=3, epochs=4).run(TASK, time_budget=60)
+    best = summary.incumbent
+    assert best is not None
+    assert (best.config_id, best.fidelity) == (2, 4)
+    assert (tmp_path / "incumbent" / "weights.safetensors").read_text() == "2 4"
+    described = json.loads((tmp_path / "incumbent" / "model.json").read_text())
+    assert described["config_id"] == 2
+    assert described["config"] == {"lr": 0.2}
+    assert described["class_names"] == ["a", "b"]
+    assert not list((tmp_path / "pipelines").glob("0*"))
+
+
+def test_figures_of_an_earlier_incumbent_do_not_outlive_it(tmp_path: Path) -> None:
+    _tuner(tmp_path, objectives.remembering, n=3, epochs=4).run(TASK, evaluations=1)
+    write_json(tmp_path / "incumbent" / "test.json", {"test accuracy": 0.1})
+    _tuner(tmp_path, objectives.remembering, n=3, epochs=4).run(TASK, evaluations=1)
+    assert (tmp_path / "incumbent" / "test.json").exists()
+    _tuner(tmp_path, objectives.remembering, n=3, epochs=4).run(TASK, time_budget=60)
+    assert not (tmp_path / "incumbent" / "test.json").exists()
+
+
+def test_a_quota_evicts_the_least_promising_and_they_can_be_asked_again(tmp_path: Path) -> None:
+    quota = _tuner(tmp_path, objectives.remembering, n=4, epochs=6, disk_quota_gb=1e-9)
+    summary = quota.run(TASK, evaluations=12)
+    assert len(list((tmp_path / "pipelines").glob("0*"))) <= 1
+    assert summary.history.evaluations == 12
+    assert len(_trained(tmp_path)) > 12  # restarted pipelines train their first epochs again
+
+
+def test_an_interrupt_keeps_everything(tmp_path: Path) -> None:
+    calls = itertools.count()
+
+    def interrupted(trial: Any, task: TaskInfo) -> dict[str, Any]:
+        if next(calls) == 3:
+            raise KeyboardInterrupt
+        return objectives.good(trial, task)
+
+    summary = _tuner(tmp_path, interrupted).run(TASK, time_budget=60)
+    assert summary.interrupted
+    assert summary.history.evaluations == 3
+    assert _journal(tmp_path)[-1]["status"] == "timeout"
+    goes_on = _tuner(tmp_path, interrupted).run(TASK, evaluations=6)
+    assert goes_on.history.evaluations == 6
+
+
+def test_an_error_of_ours_is_raised_and_leaves_a_summary(tmp_path: Path) -> None:
+    class Broken(EpochwiseRandomOptimizer):
+        def ask(self) -> Trial | None:
+            if self.history.evaluations == 3:
+                raise PredictionError("no idea")
+            return super().ask()
+
+    class Listener(CsvTracker):
+        reason = ""
+
+        def finish(self, summary: Summary) -> None:
+            Listener.reason = summary.reason
+
+    optimizer = Broken(max_fidelity=5)
+    optimizer.setup(Candidates(({"lr": 0.1},)))
+    tuner = QuickTuner(optimizer, objectives.good, tmp_path, trackers=[Listener()])
+    with pytest.raises(PredictionError, match="no idea"):
+        tuner.run(TASK, evaluations=5)
+    assert Listener.reason.startswith("Stopped by an error")
+    assert len(_journal(tmp_path)) == 3
+
+
+def test_the_default_folder_is_named_after_the_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    optimizer = EpochwiseRandomOptimizer(max_fidelity=3)
+    optimizer.setup(Candidates(({"lr": 0.1},)))
+    tuner = QuickTuner(optimizer, objectives.good, trackers=())
+    assert tuner.run(TASK, evaluations=2).run_dir.parent == tmp_path / "runs"
+    assert tuner.run(TASK, evaluations=3).history.evaluations == 3
+    assert len(list((tmp_path / "runs").glob("digits-*"))) == 1
+    assert tuner.statistics()["epochs"].tolist() == [3]
+
+
+SEARCH = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+import objectives
+from qtt.optimizers.random import EpochwiseRandomOptimizer
+from qtt.search.tuner import QuickTuner
+from qtt.types import Candidates, TaskInfo
+
+optimizer = EpochwiseRandomOptimizer(seed=1, max_fidelity=5)
+optimizer.setup(Candidates(tuple({"lr": 0.1 * i} for i in range(8))))
+task = TaskInfo(path=Path("digits"), class_names=("a", "b"), settings={"seconds": 0.02})
+QuickTuner(optimizer, objectives.remembering, sys.argv[1], trackers=()).run(task, evaluations=30)
+"""
+
+
+def test_kill_dash_nine_repeats_nothing_and_loses_nothing(tmp_path: Path) -> None:
+    task = TaskInfo(path=Path("digits"), class_names=("a", "b"), settings={"seconds": 0.02})
+    undisturbed = _tuner(tmp_path / "whole", objectives.remembering).run(task, evaluations=30)
+    path = tmp_path / "killed"
+    seen: list[str] = []
+    for patience in (3, 9, 17):  # results to wait for before each kill
+        search = subprocess.Popen([sys.executable, "-c", SEARCH, str(path), str(Path(__file__).parents[1])])
+        _wait_for(path / "journal.jsonl", patience, search)
+        os.kill(search.pid, signal.SIGKILL)
+        search.wait()
+        lines = (path / "journal.jsonl").read_text().splitlines()
+        assert lines[: len(seen)] == seen
+        seen = lines
+    summary = _tuner(path, objectives.remembering).run(task, evaluations=30)
+    assert _steps(summary) == _steps(undisturbed)
+    assert summary.incumbent == undisturbed.incumbent
+    assert sorted(_trained(path)) == sorted(_trained(tmp_path / "whole"))
+    weights = Path("incumbent") / "weights.safetensors"
+    assert (path / weights).read_text() == (tmp_path / "whole" / weights).read_text()
+
+
+def _wait_for(journal: Path, lines: int, search: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + 60
+    while not journal.exists() or journal.read_bytes().count(b"\n") < lines:
+        assert search.poll() is None, "the search ended before it could be killed"
+        assert time.monotonic() < deadline, "the search makes no progress"
+        time.sleep(0.01)
+
+
+def test_a_full_disk_ends_a_search_that_goes_on_when_there_is_room(
+    small_disk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    filler, run = small_disk / "filler", small_disk / "run"
+    _tuner(run).run(TASK, evaluations=3)
+    before = (run / "journal.jsonl").read_bytes()
+    free = os.statvfs(small_disk)
+    filler.write_bytes(b"0" * free.f_bavail * free.f_frsize)
+    with pytest.raises(SystemExit), errors_for_people():
+        _tuner(run).run(TASK, evaluations=30)
+    assert "No space left on device" in capsys.readouterr().err
+    filler.unlink()
+    assert (run / "journal.jsonl").read_bytes().startswith(before)
+    summary = _tuner(run).run(TASK, evaluations=30)
+    undisturbed = _tuner(small_disk / "other").run(TASK, evaluations=30)
+    assert _steps(summary) == _steps(undisturbed)
