@@ -19,14 +19,14 @@ LAYERS = [
     {"types", "support"},
     {"data"},
     {"hub", "runs"},
-    {"space"},
+    {"space", "tasks"},
     {"statistics", "curves", "fetch"},
     {"predictors"},
-    {"optimizers", "testing", "metatraining"},
-    {"artifacts"},
-    {"finetune", "evaluation"},
+    {"optimizers", "metatraining"},
+    {"artifacts", "evaluation"},
     {"tracking", "reporting"},
     {"search", "benchmarking", "collecting"},
+    {"finetune", "testing"},
     {"cli"},
     {"run", "benchmark", "collect", "metatrain", "predict", "leaderboard", "export", "report", "__main__"},
 ]
@@ -95,6 +95,12 @@ def test_imports_point_one_way(name: str) -> None:
         assert allowed, f"qtt.{name} must not import qtt.{other}"
 
 
+@pytest.mark.parametrize("name", [name for name in MODULES if not name.startswith("finetune")])
+def test_a_kind_of_data_is_known_by_its_task_alone(name: str) -> None:
+    used = {module for module in _imports(MODULES[name]) if module.startswith("qtt.finetune")}
+    assert not used, "tuner, commands and reports know the contract of qtt.tasks, no task"
+
+
 LIGHT = [
     "qtt",
     "qtt.types",
@@ -107,6 +113,7 @@ LIGHT = [
     "qtt.benchmarking.plots",
     "qtt.finetune.cv.classification",
     "qtt.runs.record",
+    "qtt.tasks",
     "qtt.statistics",
 ]
 

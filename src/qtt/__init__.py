@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from qtt.artifacts.pretrained import get_pretrained_optimizer
-    from qtt.finetune.cv.classification.predictor import load_predictor
     from qtt.search.tuner import QuickTuner
+    from qtt.tasks import Task, load_predictor
     from qtt.types import Budget, MetaFeatures, Result, Status, TaskInfo, Trial
 
 __version__ = "0.1.0"
@@ -17,6 +17,7 @@ __all__ = [
     "QuickTuner",
     "Result",
     "Status",
+    "Task",
     "TaskInfo",
     "Trial",
     "__version__",
@@ -27,7 +28,8 @@ __all__ = [
 _HOMES = {
     "QuickTuner": "qtt.search.tuner",
     "get_pretrained_optimizer": "qtt.artifacts.pretrained",
-    "load_predictor": "qtt.finetune.cv.classification.predictor",
+    "Task": "qtt.tasks",
+    "load_predictor": "qtt.tasks",
 }
 
 

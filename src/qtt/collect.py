@@ -38,6 +38,7 @@ from qtt.runs.folder import RunFolder, environment
 from qtt.space.config_manager import ConfigManager
 from qtt.support.files import read_json, write_json, write_text
 from qtt.support.machine import available_cores
+from qtt.tasks.registry import load_task
 
 FORMAT = 1
 
@@ -99,7 +100,7 @@ def collect(config: DictConfig, console: Console) -> bool:
         complete = False
         try:
             with ProgressWatcher(console, runs, limits.epochs) as watcher:
-                objective = get_method(config.objective.function)
+                objective = get_method(_function(config))
                 collector.collect(runs, objective, int(config.workers), out, watcher)
             complete = True
         except KeyboardInterrupt:
@@ -114,11 +115,16 @@ def collect(config: DictConfig, console: Console) -> bool:
     return complete
 
 
+def _function(config: DictConfig) -> str:
+    """Who trains, as `package.module.name`."""
+    return str(config.objective.function or load_task(config.objective.task).function)
+
+
 def _identity(config: DictConfig, manager: ConfigManager) -> dict[str, Any]:
     """What a collection's curves depend on, beside the datasets."""
     return {
         "format": FORMAT,
-        "objective": config.objective.function,
+        "objective": _function(config),
         "settings": plain(config.objective.settings),
         "seed": config.seed,
         "val_fraction": config.val_fraction,
@@ -161,9 +167,8 @@ def _plan(
     file = folder.path / "plans" / f"{name}.json"
     earlier = read_json(file)["configs"] if file.exists() else []
     count = max(int(config.runs_per_dataset), len(earlier))
-    task, metafeatures = get_method(config.objective.describe)(
-        path, val_fraction=config.val_fraction, seed=config.seed
-    )
+    kind = load_task(config.objective.task)
+    task, metafeatures = kind.describe(path, val_fraction=config.val_fraction, seed=config.seed)
     candidates = draw_pipelines(manager, count, config.seed, name)
     task = replace(
         task,
@@ -174,8 +179,8 @@ def _plan(
         settings=plain(config.objective.settings),
         best_score=sys.float_info.max,  # no epoch beats it: nobody wants the weights
     )
-    if config.objective.check is not None:
-        get_method(config.objective.check)(candidates, task)
+    if config.objective.function is None:
+        kind.check(candidates, task)
     facts = read_json(path / MANIFEST) if (path / MANIFEST).is_file() else {}
     names = run_names(name, len(candidates), identity)
     plan = Plan(name, task, metafeatures, candidates, names, facts.get("set"), facts.get("domain"))

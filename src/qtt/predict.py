@@ -1,4 +1,4 @@
-"""`python -m qtt.predict RUN_DIR IMAGES`: classify images with a network that a search kept.
+"""`python -m qtt.predict RUN_DIR FILES`: what a network that a search kept says of new examples.
 
 python -m qtt.predict runs/quickstart/default photos --out predictions.csv --top 3
 """
@@ -10,58 +10,60 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from qtt.cli.common import INTERRUPTED, errors_for_people, python_command
 from qtt.errors import ConfigError
+from qtt.runs.record import RunRecord
 from qtt.support.console_tables import positive_count, say
+from qtt.tasks.registry import task_of
 
 if TYPE_CHECKING:
-    from qtt.finetune.cv.classification.image_predictions import Unreadable
-    from qtt.finetune.cv.classification.predictor import ImageSource, Predictor
+    from qtt.tasks.contract import LeftOut, Predictor
 
 UNREADABLE = 3
-"""Exit status when images were left out because they cannot be read."""
+"""Exit status when examples were left out because they cannot be read."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit status: 0, 1 after an error, 3 where images were left out."""
+    """Entry point; returns the exit status: 0, 1 after an error, 3 where examples were left out."""
     options = _parser().parse_args(arguments)
     console = Console(highlight=False)
     with errors_for_people():
-        from qtt.finetune.cv.classification.predictor import list_images, load_predictor
-
-        predictor = load_predictor(options.run_dir, options.model, options.device)
-        if options.top > len(predictor.class_names):
+        record = RunRecord.load(options.run_dir)
+        task = task_of(record)
+        predictor = task.predictor(record.kept_model(options.model), record, options.device)
+        if options.top > max(1, len(predictor.class_names)):
             raise ConfigError(f"--top {options.top}: there are {len(predictor.class_names)} classes.")
-        images = list_images(options.images)
+        examples = predictor.examples(options.files)
         kept = predictor.kept
-        described = f"{kept.config.get('model')}, epoch {kept.fidelity}, validation {kept.score:.4f}"
-        say(console, f"{len(images)} images, pipeline #{kept.config_id} ({described})")
+        model = f"{kept.config['model']}, " if "model" in kept.config else ""
+        described = f"{model}epoch {kept.fidelity}, validation {kept.score:.4f}"
+        say(console, f"{len(examples)} {task.examples}, pipeline #{kept.config_id} ({described})")
         with warnings.catch_warnings(action="ignore"):  # Pillow's, about metadata and large images
-            done = _classify(predictor, images, options, console)
-    return _report(done, len(images), options, console)
+            done = _predict(predictor, examples, options, console)
+    return _report(done, task.examples, len(examples), options, console)
 
 
 @dataclass
 class _Done:
     """How far it came; rows are in the file as soon as their batch is."""
 
-    images: int = 0
-    unreadable: "list[Unreadable]" = field(default_factory=list)
+    examples: int = 0
+    unreadable: "list[LeftOut]" = field(default_factory=list)
     interrupted: bool = False
 
 
-def _classify(
-    predictor: "Predictor", images: "Sequence[ImageSource]", options: argparse.Namespace, console: Console
+def _predict(
+    predictor: "Predictor", examples: Sequence[Any], options: argparse.Namespace, console: Console
 ) -> _Done:
     done = _Done()
     options.out.parent.mkdir(parents=True, exist_ok=True)
     bar = Progress(
-        TextColumn("images"),
+        TextColumn("predicting"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
@@ -70,31 +72,31 @@ def _classify(
         disable=not console.is_terminal,
     )
     with options.out.open("w", encoding="utf-8", newline="") as file, bar:
-        task = bar.add_task("", total=len(images))
+        task = bar.add_task("", total=len(examples))
         try:
-            for part in predictor.stream(images, skip_unreadable=True):
+            for part in predictor.stream(examples, skip_unreadable=True):
                 first = file.tell() == 0
                 part.to_frame(options.top).to_csv(file, index=False, header=first, float_format="%.6f")
                 file.flush()
-                done.images += len(part)
+                done.examples += len(part)
                 done.unreadable += part.unreadable
-                bar.update(task, completed=done.images + len(done.unreadable))
+                bar.update(task, completed=done.examples + len(done.unreadable))
         except KeyboardInterrupt:
             done.interrupted = True
     return done
 
 
-def _report(done: _Done, images: int, options: argparse.Namespace, console: Console) -> int:
+def _report(done: _Done, examples: str, total: int, options: argparse.Namespace, console: Console) -> int:
     errors = Console(stderr=True, highlight=False)
     for left_out in done.unreadable:
         say(errors, left_out.reason)
     if done.interrupted:
-        console.print(f"Interrupted after {done.images + len(done.unreadable)} of {images} images.")
+        console.print(f"Interrupted after {done.examples + len(done.unreadable)} of {total} {examples}.")
     if done.unreadable:
-        console.print(f"{len(done.unreadable)} of {images} images cannot be read and are left out.")
-    say(console, f"Predictions of {done.images} images are in {options.out}")
+        console.print(f"{len(done.unreadable)} of {total} {examples} cannot be read and are left out.")
+    say(console, f"Predictions of {done.examples} {examples} are in {options.out}")
     command = f"{python_command()} -m qtt.leaderboard {shlex.quote(str(options.run_dir))} TEST_DIR"
-    say(console, f"To see how good they are, on labelled images: {command}")
+    say(console, f"To see how good they are, on labelled {examples}: {command}")
     if done.interrupted:
         return INTERRUPTED
     return UNREADABLE if done.unreadable else 0
@@ -103,19 +105,21 @@ def _report(done: _Done, images: int, options: argparse.Namespace, console: Cons
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m qtt.predict",
-        description="Classify images with a network that a search kept. Exit status: 0, 1 after an error, "
-        "3 where images were left out because they cannot be read.",
+        description="Write down what a network that a search kept says of new examples. Exit status: 0, 1 "
+        "after an error, 3 where examples were left out because they cannot be read.",
     )
     parser.add_argument("run_dir", type=Path, help="folder of the search")
     parser.add_argument(
-        "images", type=Path, nargs="+", help="folders (all images below them) and image files of any kind"
+        "files",
+        type=Path,
+        nargs="+",
+        help="folders (all images below them) and image files of any kind; for searches on other data what "
+        "their task takes",
     )
     parser.add_argument(
         "--out", type=Path, default=Path("predictions.csv"), help="file to write (default: predictions.csv)"
     )
-    parser.add_argument(
-        "--model", default="best", help="best (on the validation images), incumbent, or a pipeline's id"
-    )
+    parser.add_argument("--model", default="best", help="best (in validation), incumbent, or a pipeline's id")
     parser.add_argument(
         "--top", type=positive_count, default=1, help="most probable classes to write (default: 1)"
     )

@@ -32,12 +32,16 @@ from qtt.cli.common import (
 )
 from qtt.errors import ConfigError
 from qtt.hub.model_hub import ModelHub
+from qtt.runs.kept_models import INCUMBENT, WEIGHTS, KeptModel
+from qtt.runs.record import RunRecord
 from qtt.search.tuner import QuickTuner
 from qtt.space.config_manager import ConfigManager
 from qtt.space.constraints import Constraints, feasible
 from qtt.support.files import write_json
+from qtt.tasks.contract import Task
+from qtt.tasks.registry import load_task
 from qtt.tracking.base import Summary
-from qtt.types import TaskInfo
+from qtt.types import Objective, TaskInfo
 
 QUIET = ("--quiet", "-q")
 """Flags that stand for `quiet=true`."""
@@ -96,20 +100,20 @@ def search(config: DictConfig, directory: Path) -> Summary:
     """Build the parts that `config` names and run the search in `directory`."""
     path = Path(instantiate(config.dataset))
     hub = instantiate(config.model_hub)
-    task, metafeatures = get_method(config.objective.describe)(
-        path, val_fraction=config.val_fraction, seed=config.seed
-    )
+    kind = load_task(config.objective.task)
+    task, metafeatures = kind.describe(path, val_fraction=config.val_fraction, seed=config.seed)
     task = _with_settings(task, config)
     with redirect_stdout(io.StringIO()) if config.quiet else nullcontext():  # it says what weights it has
-        hub, needs = constrained(hub, task, config)
+        hub, needs = constrained(hub, kind, task, config)
         manager = ConfigManager(instantiate(config.search_space, models=list(hub.names)), hub)
         optimizer = instantiate(config.optimizer)(config_manager=manager, seed=config.seed)
     optimizer.setup(config.num_candidates, metafeatures)
-    if config.objective.check is not None:
-        get_method(config.objective.check)(optimizer.candidates, task)
+    objective = objective_of(config, kind)
+    if objective is kind:
+        kind.check(optimizer.candidates, task)
     tuner = QuickTuner(
         optimizer,
-        get_method(config.objective.function),
+        objective,
         directory,
         trackers=list(instantiate(config.tracker).values()),
         isolation=config.isolation,
@@ -119,19 +123,34 @@ def search(config: DictConfig, directory: Path) -> Summary:
     return tuner.run(task, config.budget.seconds, config.budget.evaluations)
 
 
-def constrained(hub: ModelHub, task: TaskInfo, config: DictConfig) -> tuple[ModelHub, dict[str, str]]:
+def objective_of(config: DictConfig, kind: Task) -> Task | Objective:
+    """The task, or the function that is to train in place of its objective.
+
+    Raises:
+        ConfigError: the function cannot be imported.
+    """
+    name = config.objective.function
+    if name is None:
+        return kind
+    try:
+        found: Objective = get_method(name)
+    except (ImportError, ValueError) as error:
+        raise ConfigError(f"objective.function={name} cannot be imported: {error}") from error
+    return found
+
+
+def constrained(
+    hub: ModelHub, kind: Task, task: TaskInfo, config: DictConfig
+) -> tuple[ModelHub, dict[str, str]]:
     """The models that keep the constraints, and what all of them need as a file of the run folder.
 
     Raises:
-        ConfigError: impossible bounds, an objective that knows no footprints, or no model keeps the bounds.
+        ConfigError: impossible bounds, a task that knows no footprints, or no model keeps the bounds.
     """
     constraints = Constraints.from_mapping(plain(config.constraints))
     if not constraints.bounds:
         return hub, {}
-    if config.objective.footprints is None:
-        raise ConfigError("constraints need an objective with footprints; this one's is null.")
-    measure = get_method(config.objective.footprints)
-    found = measure(hub.cards, task, latency=constraints.max_latency_ms is not None)
+    found = kind.footprints(hub.cards, task, latency=constraints.max_latency_ms is not None)
     allowed = feasible(hub, found, constraints)
     bounds = " and ".join(f"{name}={value:g}" for name, value in constraints.bounds.items())
     message = f"{len(allowed)} of {len(hub)} models keep {bounds}: {', '.join(allowed.names)}"
@@ -142,10 +161,12 @@ def constrained(hub: ModelHub, task: TaskInfo, config: DictConfig) -> tuple[Mode
 
 def evaluate(config: DictConfig, summary: Summary) -> dict[str, float]:
     """Figures of the incumbent on the test split, where there are both; kept in `incumbent/test.json`."""
-    if summary.incumbent is None or config.objective.evaluate is None:
+    folder = summary.run_dir / INCUMBENT
+    if summary.incumbent is None or not (folder / WEIGHTS).is_file():
         return {}
-    figures: dict[str, float] = get_method(config.objective.evaluate)(summary.run_dir)
-    write_json(summary.run_dir / "incumbent" / "test.json", figures)
+    record = RunRecord.load(summary.run_dir)
+    figures = load_task(config.objective.task).evaluate(KeptModel.read(folder), record.task)
+    write_json(folder / "test.json", figures)
     return figures
 
 

@@ -11,15 +11,12 @@ from PIL import Image
 
 from images import CLASSES, write_image_folder
 from qtt.data.image_folder import scan_image_folder
+from qtt.finetune.cv.classification.report import thumbnail, validate
 from qtt.reporting.calibration import calibration_chart, wilson_interval
-from qtt.reporting.confusion import IMAGES, confusion_chart, mistakes_html
-from qtt.reporting.validation import (
-    CACHE,
-    Validated,
-    confusion_matrix,
-    validate,
-    worst_mistakes,
-)
+from qtt.reporting.confusion import confusion_chart
+from qtt.reporting.kept_predictions import FOLDER
+from qtt.reporting.mistakes import SHOWN, mistakes_html
+from qtt.reporting.validated import Validated, confusion_matrix, worst_mistakes
 from qtt.runs.kept_models import KeptModel
 from qtt.types import TaskInfo
 
@@ -39,8 +36,8 @@ def _seen(labels: list[int], predicted: list[int], confidence: list[float] | Non
     sure = confidence or [0.8] * len(labels)
     probabilities = np.array([[(1 - s) / 2] * 3 for s in sure], dtype=np.float32)
     probabilities[np.arange(len(labels)), predicted] = sure
-    paths = tuple(Path(f"{i}.png") for i in range(len(labels)))
-    return Validated(probabilities, np.array(labels), paths, CLASSES)
+    names = tuple(f"{i}.png" for i in range(len(labels)))
+    return Validated(probabilities, np.array(labels), names, CLASSES)
 
 
 def test_confusion_counts_are_those_of_a_hand_computation() -> None:
@@ -48,14 +45,14 @@ def test_confusion_counts_are_those_of_a_hand_computation() -> None:
     expected = [[1, 2, 0], [1, 1, 0], [1, 0, 2]]
     np.testing.assert_array_equal(confusion_matrix(seen.labels, seen.predicted, 3), expected)
     assert seen.accuracy == 0.5
-    assert "8 validation images: 4 right, 4 wrong (accuracy 0.5000)" in confusion_chart(seen).note
+    assert "8 validation images: 4 right, 4 wrong (accuracy 0.5000)" in confusion_chart(seen, "images").note
 
 
 def test_the_worst_confusion_comes_first_with_its_surest_image_first() -> None:
     seen = _seen([0, 0, 0, 1, 1, 2], [0, 1, 1, 1, 0, 2], [0.9, 0.6, 0.7, 0.8, 0.95, 0.9])
     first, second = worst_mistakes(seen, most=6)
-    assert (first.true, first.predicted, first.images, first.of) == (0, 1, (2, 1), 3)
-    assert (second.true, second.predicted, second.images) == (1, 0, (4,))
+    assert (first.true, first.predicted, first.examples, first.of) == (0, 1, (2, 1), 3)
+    assert (second.true, second.predicted, second.examples) == (1, 0, (4,))
     assert len(worst_mistakes(seen, most=1)) == 1
 
 
@@ -83,7 +80,7 @@ def test_of_many_classes_the_most_confused_are_shown() -> None:
     probabilities = np.full((len(labels), classes), 0.001, dtype=np.float32)
     probabilities[np.arange(len(labels)), predicted] = 0.9 + 0.05 * rng.random(len(labels))
     names = tuple(f"class {i}" for i in range(classes))
-    drawn = confusion_chart(Validated(probabilities, labels, (Path("x"),) * len(labels), names))
+    drawn = confusion_chart(Validated(probabilities, labels, ("x",) * len(labels), names))
     assert "Shown are the 24 classes with most mistakes of 60" in drawn.note
     assert "class 57" in drawn.svg
     assert "class 59" not in drawn.svg
@@ -92,17 +89,24 @@ def test_of_many_classes_the_most_confused_are_shown() -> None:
 def test_pictures_of_mistakes_are_small_and_embedded(photos: Path) -> None:
     paths = tuple(path for path, _ in scan_image_folder(photos).val)
     labels = np.repeat([0, 1, 2], 5)
-    seen = replace(_seen(labels.tolist(), [1] * 15), paths=paths)
-    html = mistakes_html(seen)
-    assert html.count('src="data:image/jpeg;base64,') == 2 * min(IMAGES, 5)
+    seen = replace(_seen(labels.tolist(), [1] * 15), names=tuple(map(str, paths)))
+    html = mistakes_html(seen, "images", lambda i: thumbnail(paths[i]))
+    assert html.count('src="data:image/jpeg;base64,') == 2 * min(SHOWN, 5)
     assert "amber → blue" in html
     assert "labelled amber, taken for blue with probability 0.80" in html
     assert len(html) < 60_000
 
 
 def test_no_mistakes_and_lost_images_are_said_so() -> None:
-    assert "No validation image is misclassified" in mistakes_html(_seen([0, 1], [0, 1]))
-    assert "Images that are gone cannot be shown" in mistakes_html(_seen([0, 1], [1, 1]))
+    assert "None of the validation images is misclassified" in mistakes_html(_seen([0, 1], [0, 1]), "images")
+    gone = mistakes_html(_seen([0, 1], [1, 1]), "images", lambda i: None)
+    assert "Images that are gone cannot be shown" in gone
+
+
+def test_what_has_no_picture_is_named() -> None:
+    html = mistakes_html(_seen([0, 1], [1, 1]), "rows")
+    assert "0.png" in html
+    assert "<img" not in html
 
 
 def test_predictions_are_kept_and_used_again(tmp_path: Path, photos: Path, keep_network: Keep) -> None:
@@ -111,12 +115,12 @@ def test_predictions_are_kept_and_used_again(tmp_path: Path, photos: Path, keep_
     assert isinstance(first, Validated)
     assert len(first.labels) == len(scan_image_folder(photos).val)
     np.testing.assert_allclose(first.probabilities.sum(1), 1, atol=1e-5)
-    with np.load(tmp_path / CACHE / "incumbent.npz", allow_pickle=False) as file:
+    with np.load(tmp_path / FOLDER / "incumbent.npz", allow_pickle=False) as file:
         assert set(file.files) == {"about", "probabilities"}
     again = validate(kept, _task(photos), tmp_path, _never)
     assert isinstance(again, Validated)
     np.testing.assert_array_equal(again.probabilities, first.probabilities)
-    assert again.paths == first.paths
+    assert again.names == first.names
     assert calls == [1]
 
 
@@ -130,7 +134,7 @@ def test_what_has_changed_is_predicted_again(tmp_path: Path, keep_network: Keep,
     elif what == "images":
         Image.new("RGB", (32, 32)).save(data / "val" / CLASSES[0] / "more.png")
     else:
-        (tmp_path / CACHE / "incumbent.npz").write_bytes(b"half a file")
+        (tmp_path / FOLDER / "incumbent.npz").write_bytes(b"half a file")
     seen = validate(kept, _task(data), tmp_path, lambda: calls.append(1))
     assert isinstance(seen, Validated)
     assert len(seen.labels) == (7 if what == "images" else 6)
@@ -146,7 +150,7 @@ def test_of_a_dataset_that_is_gone_only_kept_predictions_remain(tmp_path: Path, 
     assert isinstance(before, Validated)
     assert isinstance(after, Validated)
     np.testing.assert_array_equal(after.labels, before.labels)
-    shutil.rmtree(tmp_path / CACHE)
+    shutil.rmtree(tmp_path / FOLDER)
     told = validate(kept, _task(data), tmp_path, _never)
     assert isinstance(told, str)
     assert f"There is no dataset folder at {data}" in told

@@ -20,6 +20,7 @@ from qtt.search.tuner import QuickTuner
 from qtt.statistics.fronts import COSTS
 from qtt.support.console_tables import frame_table, positive_count, say, wide_console
 from qtt.support.files import write_json
+from qtt.tasks.registry import task_name, task_of
 
 FORMATS = {"config_id": "d", "score": ".4f", "epoch": "d", "searched": ".4f"}
 
@@ -84,16 +85,14 @@ def _show(record: RunRecord, run_dir: Path, console: Console) -> None:
     table = kept_table(record).drop(columns="folder")
     console.print(frame_table(table, FORMATS, f"{len(table)} kept networks"))
     best = record.best_model()
-    if best.card is not None and record.task.path.is_dir():
-        from qtt.finetune.cv.classification.evaluate import evaluate_model
-
-        figures = evaluate_model(best, record.task)
+    if task_name(record) is not None and record.task.path.exists():
+        figures = task_of(record).evaluate(best, record.task)
         write_json(best.folder / "test.json", figures)
         for name, value in figures.items():
             console.print(Text(f"{name} of {best.name}: {value:.4f}", style="bold"))
     say(console, f"Networks are in {record.path}")
     where = shlex.quote(str(run_dir))
-    say(console, f"To classify images: {python_command()} -m qtt.predict {where} FOLDER")
+    say(console, f"To use it on new data: {python_command()} -m qtt.predict {where} FILES")
     say(console, f"To use the best elsewhere: {python_command()} -m qtt.export {where}")
 
 

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from qtt.finetune.cv.classification.metrics import BINS, reliability
 from qtt.reporting.charts import BLUE, INK, MUTED, WIDTH, Chart, chart, legend_below
-from qtt.reporting.validation import Validated
+from qtt.reporting.validated import Validated
+from qtt.statistics.metrics import BINS, reliability
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,8 +25,8 @@ def wilson_interval(share: Array, count: Array) -> tuple[Array, Array]:
     return centre - half, centre + half
 
 
-def calibration_chart(seen: Validated) -> Chart:
-    """Accuracy against confidence, above how many images there are at each confidence."""
+def calibration_chart(seen: Validated, examples: str = "examples") -> Chart:
+    """Accuracy against confidence, above how many examples there are at each confidence."""
     found = reliability(seen.confidence, seen.predicted == seen.labels)
     used = found.count > 0
     x, y = found.confidence[used], found.accuracy[used]
@@ -43,14 +43,14 @@ def calibration_chart(seen: Validated) -> Chart:
         legend_below(figure, axes)
         edges = np.arange(BINS) / BINS
         below.bar(edges, found.count, width=1 / BINS, align="edge", color=BLUE, edgecolor="white", lw=0.8)
-        below.set(xlabel="confidence: probability of the predicted class", ylabel="images")
+        below.set(xlabel="confidence: probability of the predicted class", ylabel=examples)
         below.spines["left"].set_color(INK)
 
     gap = float(seen.confidence.mean()) - seen.accuracy
     lean = "too sure of itself" if gap > 0 else "less sure than it could be"
     told = (
-        f"Expected calibration error {found.error:.3f} with {BINS} bins over {len(seen.labels)} images: mean "
-        f"confidence {seen.confidence.mean():.3f}, accuracy {seen.accuracy:.3f}"
+        f"Expected calibration error {found.error:.3f} with {BINS} bins over {len(seen.labels)} {examples}: "
+        f"mean confidence {seen.confidence.mean():.3f}, accuracy {seen.accuracy:.3f}"
     )
     error = Z * np.sqrt(seen.accuracy * (1 - seen.accuracy) / len(seen.labels))
     told += f", so it is {lean}." if abs(gap) > error else ", which agree within their error."

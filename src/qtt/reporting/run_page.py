@@ -4,21 +4,15 @@ import json
 from collections.abc import Callable, Sequence
 
 from qtt.reporting import hyperparameters, page, tables, words
-from qtt.reporting.calibration import calibration_chart
 from qtt.reporting.charts import Chart
-from qtt.reporting.confusion import confusion_chart, mistakes_html
 from qtt.reporting.output import Report
 from qtt.reporting.page import Section
 from qtt.reporting.progress import curves_chart, incumbent_chart
 from qtt.reporting.run_view import RunView
 from qtt.reporting.spending import spending_chart
 from qtt.reporting.tradeoffs import tradeoff_charts
-from qtt.reporting.validation import Validated, validate
 
 Say = Callable[[str], None]
-
-DOUBTFUL = 0.005
-"""Difference from the accuracy in the journal that is worth a remark; another device makes smaller ones."""
 
 
 def run_report(view: RunView, say: Say = lambda message: None) -> Report:
@@ -96,7 +90,7 @@ def _headline(view: RunView) -> list[tuple[str, str, str]]:
             )
         )
     for name, figure in view.test_figures(view.record.path / "incumbent").items():
-        tiles.append((name, words.score(figure), "on images not used for choosing"))
+        tiles.append((name, words.score(figure), f"on {view.examples} not used for choosing"))
     if view.kept and view.best is not None and view.kept[0].score > view.best.score:
         tiles.append(
             (
@@ -159,25 +153,15 @@ def _hyperparameters(view: RunView, charts: list[Chart], say: Say) -> Sequence[S
 
 
 def _validation(view: RunView, charts: list[Chart], say: Say) -> Sequence[Section]:
-    """Confusion and calibration of the best kept network, or why there are none."""
+    """What the task says of the best kept network, or why it can say nothing."""
     if not view.kept:
         reason = "no weights were kept, so the mistakes of the best pipeline are not known."
         return [Section("Mistakes", page.paragraph(f"In this run folder {reason}"))] if view.best else []
-    model, record = view.kept[0], view.record
-    waiting = f"classifying the validation images with {model.name}"
-    seen = validate(model, record.task, record.path, lambda: say(waiting))
-    if not isinstance(seen, Validated):
-        return [Section("Mistakes", page.paragraph(seen))]
-    drawn = [confusion_chart(seen), calibration_chart(seen)]
-    charts += drawn
-    which = f"{model.name} (pipeline #{model.config_id}, epoch {model.fidelity})"
-    lead = f"What the best kept network, {which}, says of the validation images."
-    if abs(seen.accuracy - model.score) > DOUBTFUL:
-        lead += (
-            f" Its accuracy was {words.score(model.score)} when it was trained: the images, or how they are "
-            "read, have changed since."
-        )
-    return [Section("Mistakes", page.paragraph(lead) + page.figures(drawn) + mistakes_html(seen))]
+    if view.task is None:
+        return []
+    parts = view.task.report(view.kept[0], view.record, say)
+    charts += parts.charts
+    return parts.sections
 
 
 def _pipelines(view: RunView) -> str:
@@ -200,7 +184,7 @@ def _settings(view: RunView) -> str:
     record, environment = view.record, view.record.environment
     pairs = [("run folder", str(record.path)), ("dataset", str(record.task.path))]
     if record.task.dataset:
-        pairs.append(("images", record.task.dataset))
+        pairs.append((view.examples, record.task.dataset))
     pairs += [(name, str(environment[name])) for name in ("python", "platform") if environment.get(name)]
     packages = environment.get("packages") or {}
     pairs += (

@@ -14,6 +14,8 @@ from qtt.runs.history import History
 from qtt.runs.kept_models import KeptModel
 from qtt.runs.record import RunRecord
 from qtt.support.files import read_json
+from qtt.tasks.contract import Task
+from qtt.tasks.registry import task_of
 from qtt.types import Budget, Config, ModelCard, Result
 
 
@@ -69,14 +71,25 @@ class RunView:
 
     @property
     def dataset(self) -> str:
-        """A name for what was learned: of the images' folder, or of the run where there is none."""
+        """A name for what was learned: of the dataset, or of the run where there is none."""
         return self.record.task.path.name or self.name
+
+    @cached_property
+    def task(self) -> Task | None:
+        """What is particular to the search's data; None where it had no task, or that is not installed."""
+        with suppress(ConfigError):
+            return task_of(self.record)
+        return None
 
     @property
     def score_name(self) -> str:
-        """What a score is: accuracy where networks classified images, else nothing that we know of."""
-        images = self.record.task.class_names and self.record.candidates.models
-        return "validation accuracy" if images else "score"
+        """What a score is, where that is known."""
+        return "score" if self.task is None else self.task.score_name
+
+    @property
+    def examples(self) -> str:
+        """What was learned from, in the plural."""
+        return "examples" if self.task is None else self.task.examples
 
     @cached_property
     def config(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
-from qtt.errors import ConfigError
+from qtt.errors import ConfigError, unknown
 from qtt.runs.folder import RunFolder
 from qtt.runs.history import History
 from qtt.runs.journal import Entry
@@ -135,6 +135,25 @@ class RunRecord:
                 "leaves no weights."
             )
         return kept[0]
+
+    def kept_model(self, which: str | int = "best") -> KeptModel:
+        """One of the kept networks: `best` in validation, `incumbent`, a pipeline's id, or a name.
+
+        Of a pipeline that was kept twice, by the search and by finetuning, the id means the better one.
+
+        Raises:
+            ConfigError: there is no such network; those that there are are named.
+        """
+        best = self.best_model()
+        if which == "best":
+            return best
+        kept = self.kept()
+        for model in kept:
+            if which == model.name or str(which) == str(model.config_id):
+                return model
+        ids = dict.fromkeys(str(model.config_id) for model in kept)
+        names = ["best", *(model.name for model in kept), *ids]
+        raise ConfigError(f"{unknown('network', str(which), names)} {self.path} keeps {', '.join(names)}.")
 
 
 def _optional(path: Path) -> dict[str, Any]:

@@ -24,6 +24,8 @@ from qtt.statistics import pipeline_table
 from qtt.statistics.fronts import cheapest
 from qtt.support.clock import Clock, WallClock
 from qtt.support.files import write_json, write_text
+from qtt.tasks.contract import Task
+from qtt.tasks.registry import load_task, task_of, task_of_objective
 from qtt.tracking.base import Summary, Tracker
 from qtt.tracking.console import ConsoleTracker
 from qtt.tracking.csv import CsvTracker
@@ -39,7 +41,8 @@ class QuickTuner:
     """Searches for the best pipeline within a budget (tool paper, section 3).
 
     optimizer: set up with its candidates; None where no search is wanted, as after `load`.
-    objective: trains a pipeline until an epoch; see `qtt.types.Objective`.
+    objective: a task, whose objective it is, or a function that trains a pipeline until an epoch; see
+        `qtt.types.Objective`. A function that belongs to a task brings it along (`qtt.tasks.objective_of`).
     path: run folder; a search with the same candidates and task in the same folder is resumed. Default: a
         folder under `runs/` named after the task and the candidates.
     trackers: who is told of the search; default: console and `trajectory.csv`.
@@ -51,7 +54,7 @@ class QuickTuner:
     def __init__(
         self,
         optimizer: Optimizer | None,
-        objective: Objective,
+        objective: Objective | Task,
         path: str | Path | None = None,
         *,
         trackers: Sequence[Tracker] | None = None,
@@ -61,7 +64,8 @@ class QuickTuner:
         files: Mapping[str, str] | None = None,
     ) -> None:
         self.optimizer = optimizer
-        self.objective = objective
+        self.task = objective if isinstance(objective, Task) else task_of_objective(objective)
+        self.objective = objective.objective if isinstance(objective, Task) else objective
         self.path = None if path is None else Path(path)
         self._trackers: Sequence[Tracker] = [ConsoleTracker(), CsvTracker()] if trackers is None else trackers
         self._isolation = isolation
@@ -117,12 +121,12 @@ class QuickTuner:
         return self.summary
 
     @classmethod
-    def load(cls, run_dir: str | Path, objective: Objective | None = None, **settings: Any) -> Self:
+    def load(cls, run_dir: str | Path, objective: Objective | Task | None = None, **settings: Any) -> Self:
         """A finished or interrupted search as its folder tells it, to look at and to finetune from.
 
         Args:
             run_dir: the run folder.
-            objective: default: the one that the search had, imported by name.
+            objective: default: that of the search's task, or the function that it had, imported by name.
             settings: further arguments of `QuickTuner`.
 
         Raises:
@@ -131,7 +135,7 @@ class QuickTuner:
         """
         record = RunRecord.load(run_dir)
         settings = {name: record.settings[name] for name in KEPT if name in record.settings} | settings
-        return cls(None, objective or record.objective(), record.path, **settings)
+        return cls(None, objective or _objective(record), record.path, **settings)
 
     def _search_space(self) -> dict[str, str]:
         """The space that the candidates come from, where the optimizer knows it."""
@@ -143,6 +147,7 @@ class QuickTuner:
         return {
             "optimizer": type(self.optimizer).__name__,
             "objective": import_path(self.objective),
+            **({} if self.task is None else {"task": self.task.name}),
             "isolation": self._isolation,
             "disk_quota_gb": None if self._quota is None else self._quota / 1e9,
             "weights_dir": None if task.weights_dir is None else str(task.weights_dir),
@@ -219,26 +224,36 @@ class QuickTuner:
         return kept_table(record)
 
     def leaderboard(self, path_to_test_data: str | Path, *, ignore_unknown: bool = False) -> pd.DataFrame:
-        """Every kept network on labelled images, best first; for people, never used for choosing.
+        """Every kept network on labelled examples, best first; for people, never used for choosing.
 
-        What a reader must know of the images (classes without any, unreadable files) is logged as warnings,
-        and in `attrs["notes"]` of the table. See `qtt.finetune.cv.classification.leaderboard`.
+        What a reader must know of them (classes without any, unreadable files) is logged as warnings, and in
+        `attrs["notes"]` of the table. Its columns are the task's; of images see
+        `qtt.finetune.cv.classification.leaderboard`.
 
         Args:
-            path_to_test_data: folder of class folders, or one with such a folder `test`.
-            ignore_unknown: leave out images of classes that the search does not know.
+            path_to_test_data: of images a folder of class folders, or one with such a folder `test`.
+            ignore_unknown: leave out examples of classes that the search does not know.
 
         Raises:
             ConfigError: nothing was run yet, or no network was kept.
-            DatasetError: there are no such images, or unknown classes.
+            DatasetError: there are no such examples, or unknown classes.
         """
-        from qtt.finetune.cv.classification.leaderboard import leaderboard
-
-        found = leaderboard(self.record(), path_to_test_data, ignore_unknown=ignore_unknown)
+        record = self.record()
+        task = self.task or task_of(record)
+        found = task.leaderboard(record, path_to_test_data, ignore_unknown=ignore_unknown)
         for note in found.notes:
             logger.warning("%s", note)
-        found.table.attrs["notes"] = found.notes
+        found.table.attrs["notes"] = list(found.notes)
         return found.table
+
+
+def _objective(record: RunRecord) -> Objective | Task:
+    """What the search trained with."""
+    if name := record.settings.get("task"):
+        task = load_task(name)
+        if record.settings.get("objective") == import_path(task.objective):
+            return task
+    return record.objective()
 
 
 def _default_path(optimizer: Optimizer, task: TaskInfo) -> Path:

@@ -21,14 +21,15 @@ from qtt.data.image_folder import scan_image_folder
 from qtt.errors import ConfigError, DatasetError
 from qtt.finetune.cv.classification.cache import channels_first
 from qtt.finetune.cv.classification.decoding import decode
-from qtt.finetune.cv.classification.inference import Classifier, kept_model, predictions
-from qtt.finetune.cv.classification.metrics import calibration_error, log_loss, top_accuracy
+from qtt.finetune.cv.classification.inference import Classifier, predictions
 from qtt.finetune.cv.classification.model_card import CardFacts, card_text
 from qtt.finetune.cv.classification.onnx_export import missing_packages, require_packages, write_onnx
 from qtt.finetune.cv.classification.timm_checkpoint import CONFIG, WEIGHTS, check_checkpoint, write_checkpoint
 from qtt.runs.kept_models import KeptModel
 from qtt.runs.record import RunRecord
+from qtt.statistics.metrics import calibration_error, log_loss, top_accuracy
 from qtt.support.files import write_text
+from qtt.tasks.contract import Export
 from qtt.types import TaskInfo
 
 ONNX, CARD = "model.onnx", "README.md"
@@ -54,18 +55,16 @@ class TimmAgreement:
 
 
 @dataclass(frozen=True)
-class Export:
+class ImageExport(Export):
     """What was written.
 
-    folder: where. model: which network. images: what files were compared on, in words.
-    onnx_difference: largest of an output; None: there is no ONNX file. agreement: None without the dataset.
+    images: what files were compared on, in words. onnx_difference: largest of an output; None: there is no
+    ONNX file. agreement: None without the dataset.
     """
 
-    folder: Path
-    model: KeptModel
-    images: str
-    onnx_difference: float | None
-    agreement: TimmAgreement | None
+    images: str = ""
+    onnx_difference: float | None = None
+    agreement: TimmAgreement | None = None
 
 
 def export_model(
@@ -74,13 +73,13 @@ def export_model(
     *,
     model: str | int = "best",
     onnx: bool | None = None,
-) -> Export:
+) -> ImageExport:
     """Write one of a run's networks as plain files, and check each against the network.
 
     Args:
         run: the run folder, or what was read of it.
         out: folder to write to; default: `export` in the run folder. An earlier export there is replaced.
-        model: see `kept_model`.
+        model: see `RunRecord.kept_model`.
         onnx: whether to write `model.onnx`; None: where the packages of the extra `export` are installed.
 
     Raises:
@@ -88,7 +87,7 @@ def export_model(
             not compute what the network does; the message says which.
     """
     record = run if isinstance(run, RunRecord) else RunRecord.load(run)
-    kept = kept_model(record, model)
+    kept = record.kept_model(model)
     if onnx:
         require_packages()
     classifier = Classifier.of(kept, record.task, "cpu")
@@ -102,9 +101,29 @@ def export_model(
     difference = None
     if onnx or (onnx is None and not missing_packages()):
         difference = write_onnx(classifier.network, inputs, folder / ONNX, _metadata(classifier))
-    done = Export(folder, kept, images, difference, agreement)
+    told = _told(folder, images, difference, agreement, onnx)
+    done = ImageExport(folder, kept, told, images, difference, agreement)
     write_text(folder / CARD, card_text(_card_facts(done, record, classifier)))
     return done
+
+
+def _told(
+    folder: Path, images: str, difference: float | None, agreement: TimmAgreement | None, onnx: bool | None
+) -> tuple[str, ...]:
+    """What the command says of the files."""
+    lines = [f"timm checkpoint: loads with timm and gives the network's outputs on {images}"]
+    if agreement is not None:
+        lines.append(
+            f"timm's transform of image files alone: the same class for {agreement.same} of "
+            f"{agreement.images}, probabilities differ by at most {agreement.difference:.2g}"
+        )
+    if difference is not None:
+        lines.append(f"model.onnx: outputs differ by at most {difference:.1g} on {images}")
+    elif onnx is None:
+        missing = ", ".join(missing_packages())
+        lines.append(f"model.onnx: not written, for {missing} is not installed: pip install 'qtt[export]'")
+    lines.append(f'To load it in Python: timm.create_model("local-dir:{folder}", pretrained=True)')
+    return tuple(lines)
 
 
 def _prepare(folder: Path) -> Path:
@@ -168,7 +187,7 @@ def _metadata(classifier: Classifier) -> dict[str, str]:
     }
 
 
-def _card_facts(done: Export, record: RunRecord, classifier: Classifier) -> CardFacts:
+def _card_facts(done: ImageExport, record: RunRecord, classifier: Classifier) -> CardFacts:
     agreement = done.agreement
     near = None
     if agreement is not None:

@@ -10,15 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from qtt.errors import ConfigError
-
-
-@dataclass(frozen=True)
-class Unreadable:
-    """An image that was left out. position: among those given. path: None where it was no file."""
-
-    position: int
-    path: Path | None
-    reason: str
+from qtt.tasks.contract import LeftOut
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +25,7 @@ class ImagePredictions:
     probabilities: NDArray[np.float32]
     positions: NDArray[np.int64]
     paths: tuple[Path | None, ...]
-    unreadable: tuple[Unreadable, ...] = ()
+    unreadable: tuple[LeftOut, ...] = ()
 
     def __len__(self) -> int:
         return len(self.paths)

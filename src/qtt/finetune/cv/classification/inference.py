@@ -15,14 +15,13 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from qtt.data.image_folder import scan_image_folder
-from qtt.errors import ConfigError, unknown
+from qtt.errors import ConfigError
 from qtt.finetune.cv.classification.data import BatchDataset, EvalOrder, Split, cache_limit, open_split
 from qtt.finetune.cv.classification.epoch import choose_device
 from qtt.finetune.cv.classification.model import in_fast_layout
 from qtt.finetune.cv.classification.settings import FinetuneSettings
 from qtt.finetune.cv.classification.sizes import input_size, size_arguments
 from qtt.runs.kept_models import KeptModel
-from qtt.runs.record import RunRecord
 from qtt.types import ModelCard, TaskInfo
 
 BATCH = 64
@@ -109,25 +108,6 @@ def predictions(model: KeptModel, task: TaskInfo, split: str = "val") -> Predict
     images = open_split(folder, samples, settings, classifier.size, interpolation, cache_limit(settings))
     paths = tuple(path for path, _ in samples)
     return Predictions(classifier.probabilities(images), np.asarray(images.labels), paths)
-
-
-def kept_model(record: RunRecord, which: str | int = "best") -> KeptModel:
-    """One of a run's networks: `best` on the validation images, `incumbent`, a pipeline's id, or a name.
-
-    Of a pipeline that was kept twice, by the search and by finetuning, the id means the better one.
-
-    Raises:
-        ConfigError: there is no such network; those that there are are named.
-    """
-    best = record.best_model()
-    if which == "best":
-        return best
-    for model in record.kept():
-        if which == model.name or str(which) == str(model.config_id):
-            return model
-    ids = dict.fromkeys(str(model.config_id) for model in record.kept())
-    names = ["best", *(model.name for model in record.kept()), *ids]
-    raise ConfigError(f"{unknown('network', str(which), names)} {record.path} keeps {', '.join(names)}.")
 
 
 def _network(model: KeptModel, num_classes: int, size: int) -> nn.Module:

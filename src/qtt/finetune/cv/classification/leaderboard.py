@@ -1,8 +1,7 @@
 """Every network that a search kept, on labelled images that it has not seen (tool paper, section 3)."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,48 +11,28 @@ from numpy.typing import NDArray
 
 from qtt.data.found_images import LabelledImages, find_labelled
 from qtt.errors import DatasetError
-from qtt.finetune.cv.classification.image_predictions import Unreadable
 from qtt.finetune.cv.classification.inference import BATCH, Classifier
-from qtt.finetune.cv.classification.metrics import calibration_error, log_loss, top_accuracy
-from qtt.finetune.cv.classification.predictor import Predictor
+from qtt.finetune.cv.classification.predictor import ImagePredictor
 from qtt.runs.kept_models import KeptModel
 from qtt.runs.record import RunRecord
+from qtt.statistics.metrics import calibration_error, log_loss, top_accuracy
+from qtt.tasks.contract import Column, LeftOut, Scoreboard, Watch
 
 TIMED = 1.0
 """Seconds for which a network's speed is measured."""
 
-Watch = Callable[[str, int, int], None]
-"""Told of a network's name, images done and images in all."""
 
-
-@dataclass(frozen=True, eq=False)
-class Leaderboard:
-    """Figures of the kept networks on test images.
-
-    table: one row per network, best first. images: how many count. labelled: what was found.
-    unreadable: images that were left out.
-    """
-
-    table: pd.DataFrame
-    images: int
-    labelled: LabelledImages
-    unreadable: tuple[Unreadable, ...]
-
-    @property
-    def notes(self) -> list[str]:
-        """What a reader of the table must know of the images, in sentences."""
-        notes = []
-        if self.labelled.ignored:
-            counts = ", ".join(f"{name} ({count})" for name, count in self.labelled.ignored.items())
-            total = sum(self.labelled.ignored.values())
-            notes.append(f"{total} images of classes that the search does not know are left out: {counts}.")
-        if self.labelled.missing:
-            names = ", ".join(self.labelled.missing)
-            notes.append(f"Classes without test images, about which nothing is said: {names}.")
-        if self.unreadable:
-            reasons = " ".join(left_out.reason for left_out in self.unreadable)
-            notes.append(f"{len(self.unreadable)} images cannot be read and are left out: {reasons}")
-        return notes
+COLUMNS = {
+    "name": Column("name"),
+    "model": Column("model"),
+    "validation": Column("validation", ".4f"),
+    **{f"top{k}": Column(f"top-{k}", ".4f") for k in range(1, 6)},
+    "log_loss": Column("log loss", ".4f"),
+    "calibration_error": Column("ECE", ".4f"),
+    "images_per_second": Column("images/s", ".0f"),
+    "parameters": Column("params (M)", ".2f"),
+}
+LEGEND = "ECE: expected calibration error, 15 bins. images/s: of the network here, decoding not counted."
 
 
 def leaderboard(
@@ -63,7 +42,7 @@ def leaderboard(
     ignore_unknown: bool = False,
     device: str = "auto",
     watch: Watch = lambda name, done, images: None,
-) -> Leaderboard:
+) -> Scoreboard:
     """Evaluate every kept network; a report for people, never used for choosing among the networks.
 
     Whoever chose by these figures would need yet other images to know how good the choice is.
@@ -87,24 +66,41 @@ def leaderboard(
     record.best_model()
     labelled = find_labelled(Path(path_to_test_data), record.task.class_names, ignore_unknown)
     rows, images = [], 0
-    unreadable: tuple[Unreadable, ...] = ()
+    unreadable: tuple[LeftOut, ...] = ()
     for kept in record.kept():
-        predictor = Predictor.of(kept, record, device)
+        predictor = ImagePredictor.of(kept, record, device)
         probabilities, labels, unreadable = _predict(predictor, labelled, watch)
         images = len(labels)
         rows.append(_row(kept, predictor.classifier, probabilities, labels))
     table = pd.DataFrame(rows).sort_values(["top1", "log_loss"], ascending=[False, True], ignore_index=True)
-    return Leaderboard(table, images, labelled, unreadable)
+    shown = {name: column for name, column in COLUMNS.items() if name in table}
+    return Scoreboard(table, images, _notes(labelled, unreadable), shown, LEGEND)
+
+
+def _notes(labelled: LabelledImages, unreadable: Sequence[LeftOut]) -> tuple[str, ...]:
+    """What a reader of the table must know of the images, in sentences."""
+    notes = []
+    if labelled.ignored:
+        counts = ", ".join(f"{name} ({count})" for name, count in labelled.ignored.items())
+        total = sum(labelled.ignored.values())
+        notes.append(f"{total} images of classes that the search does not know are left out: {counts}.")
+    if labelled.missing:
+        names = ", ".join(labelled.missing)
+        notes.append(f"Classes without test images, about which nothing is said: {names}.")
+    if unreadable:
+        reasons = " ".join(left_out.reason for left_out in unreadable)
+        notes.append(f"{len(unreadable)} images cannot be read and are left out: {reasons}")
+    return tuple(notes)
 
 
 def _predict(
-    predictor: Predictor, labelled: LabelledImages, watch: Watch
-) -> tuple[NDArray[np.float32], NDArray[np.int64], tuple[Unreadable, ...]]:
+    predictor: ImagePredictor, labelled: LabelledImages, watch: Watch
+) -> tuple[NDArray[np.float32], NDArray[np.int64], tuple[LeftOut, ...]]:
     """Probabilities (n, c) and labels (n,) of the images that can be read, and the others."""
     paths = [path for path, _ in labelled.samples]
     known = np.array([label for _, label in labelled.samples], dtype=np.int64)
     probabilities, positions = [], []
-    unreadable: list[Unreadable] = []
+    unreadable: list[LeftOut] = []
     for part in predictor.stream(paths, skip_unreadable=True):
         probabilities.append(part.probabilities)
         positions.append(part.positions)

@@ -14,11 +14,12 @@ from qtt.data.found_images import find_images
 from qtt.errors import DatasetError
 from qtt.finetune.cv.classification.cache import THREADS, channels_first
 from qtt.finetune.cv.classification.decoding import UNREADABLE, decode, decode_image
-from qtt.finetune.cv.classification.image_predictions import ImagePredictions, Unreadable
-from qtt.finetune.cv.classification.inference import BATCH, Classifier, kept_model
+from qtt.finetune.cv.classification.image_predictions import ImagePredictions
+from qtt.finetune.cv.classification.inference import BATCH, Classifier
 from qtt.runs.kept_models import KeptModel
 from qtt.runs.record import RunRecord
 from qtt.support.machine import available_cores
+from qtt.tasks.contract import LeftOut
 
 _loading = Lock()
 """Pillow reads an open file once, at first need; the same image may be given several times."""
@@ -27,7 +28,7 @@ ImageSource = str | Path | Image.Image | NDArray[np.uint8]
 """A file, or an image: Pillow's or an array (h, w), (h, w, 1), (h, w, 3) or (h, w, 4) of uint8."""
 
 
-def load_predictor(run_dir: str | Path, model: str | int = "best", device: str = "auto") -> "Predictor":
+def load_predictor(run_dir: str | Path, model: str | int = "best", device: str = "auto") -> "ImagePredictor":
     """A network of a finished, interrupted or running search, ready to classify images.
 
     Args:
@@ -40,11 +41,11 @@ def load_predictor(run_dir: str | Path, model: str | int = "best", device: str =
         ConfigError: no run folder, no network was kept, no such network, or its weights are damaged.
     """
     record = RunRecord.load(run_dir)
-    return Predictor.of(kept_model(record, model), record, device)
+    return ImagePredictor.of(record.kept_model(model), record, device)
 
 
 @dataclass(frozen=True, eq=False)
-class Predictor:
+class ImagePredictor:
     """A kept network that takes images of any size and kind.
 
     kept: which network it is. classifier: the network with its preprocessing.
@@ -54,7 +55,7 @@ class Predictor:
     classifier: Classifier
 
     @classmethod
-    def of(cls, model: KeptModel, record: RunRecord, device: str = "auto") -> "Predictor":
+    def of(cls, model: KeptModel, record: RunRecord, device: str = "auto") -> "ImagePredictor":
         """The predictor of one of a run's networks; see `load_predictor`."""
         return cls(model, Classifier.of(model, record.task, device))
 
@@ -94,7 +95,7 @@ class Predictor:
                 if isinstance(result, DatasetError):
                     if not skip_unreadable:
                         raise result
-                    unreadable.append(Unreadable(position, _path(images[position]), str(result)))
+                    unreadable.append(LeftOut(position, _path(images[position]), str(result)))
                 else:
                     positions.append(position)
                     pixels.append(result)
@@ -104,6 +105,10 @@ class Predictor:
             paths = tuple(_path(images[position]) for position in positions)
             where = np.asarray(positions, dtype=np.int64)
             yield ImagePredictions(self.class_names, probabilities, where, paths, tuple(unreadable))
+
+    def examples(self, sources: Sequence[Path]) -> list[ImageSource]:
+        """The images in files and folders; see `list_images`."""
+        return list_images(list(sources))
 
     def _decoded(
         self, images: Sequence[ImageSource]

@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from qtt.errors import ConfigError
 from qtt.finetune.cv.classification.recipe import Recipe
 from qtt.finetune.cv.classification.settings import FinetuneSettings
+from qtt.tasks.registry import objective_of
 from qtt.types import Candidates, Result, TaskInfo, Trial
 
 
+@objective_of("image_classification")
 def finetune_script(trial: Trial, task_info: TaskInfo) -> Iterator[Result]:
     """Finetune `trial.config` until epoch `trial.fidelity`; see `objective.finetune`.
 

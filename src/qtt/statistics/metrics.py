@@ -1,6 +1,6 @@
-"""Figures of a classifier on labelled images.
+"""Figures of a classifier on labelled examples.
 
-Notation: n images, c classes; probabilities (n, c), labels (n,) positions of the true classes.
+Notation: n examples, c classes; probabilities (n, c), labels (n,) positions of the true classes.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ BINS = 15
 
 @dataclass(frozen=True, eq=False)
 class Reliability:
-    """count, confidence, accuracy: (b,) of the images in each of b bins; NaN for the means of an empty one.
+    """count, confidence, accuracy: (b,) of the examples in each of b bins; NaN for the means of an empty one.
 
     error: expected calibration error (ECE; Guo et al. 2017, Eq. 3), Σ count/n · |accuracy − confidence|.
     """
@@ -28,7 +28,7 @@ class Reliability:
 
 
 def top_accuracy(probabilities: NDArray[np.float32], labels: NDArray[np.int64], k: int = 1) -> float:
-    """Share of images whose class is among the k most probable ones; of equal ones the first."""
+    """Share of examples whose class is among the k most probable ones; of equal ones the first."""
     ranked = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]
     return float((ranked == labels[:, None]).any(1).mean())
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as sklearn_metrics
 
-from qtt.finetune.cv.classification.metrics import calibration_error, log_loss, reliability, top_accuracy
+from qtt.statistics.metrics import calibration_error, log_loss, reliability, top_accuracy
 
 
 def _random(seed: int, images: int = 200, classes: int = 7) -> tuple[np.ndarray, np.ndarray]:

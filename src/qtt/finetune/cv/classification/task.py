@@ -1,0 +1,95 @@
+"""Image classification as a task: what commands, tuner and report know of it."""
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtt.tasks.contract import Export, ReportParts, Scoreboard, Task, Watch
+from qtt.types import Candidates, MetaFeatures, ModelCard, TaskInfo
+
+if TYPE_CHECKING:
+    from qtt.finetune.cv.classification.predictor import ImagePredictor
+    from qtt.runs.kept_models import KeptModel
+    from qtt.runs.record import RunRecord
+    from qtt.space.constraints import Footprint
+
+
+class ImageClassification(Task):
+    """Pretrained timm models finetuned on an image folder; torch comes when something is trained or shown."""
+
+    name = "image_classification"
+    function = "qtt.finetune.cv.classification.finetune_script"
+    examples = "images"
+    score_name = "validation accuracy"
+    files = "folders (all images below them) and image files of any kind"
+
+    def describe(
+        self, path: Path | str, val_fraction: float = 0.2, seed: int = 0
+    ) -> tuple[TaskInfo, MetaFeatures]:
+        """See `extract_task_info_metafeat`."""
+        from qtt.finetune.cv.classification.metafeatures import extract_task_info_metafeat
+
+        return extract_task_info_metafeat(path, val_fraction, seed)
+
+    def check(self, candidates: Candidates, task: TaskInfo) -> None:
+        """See `check_candidates`."""
+        from qtt.finetune.cv.classification.script import check_candidates
+
+        check_candidates(candidates, task)
+
+    def footprints(
+        self, cards: Sequence[ModelCard], task: TaskInfo, latency: bool = False
+    ) -> "dict[str, Footprint]":
+        """See `footprint.footprints`."""
+        from qtt.finetune.cv.classification.footprint import footprints
+
+        return footprints(cards, task, latency)
+
+    def evaluate(self, model: "KeptModel", task: TaskInfo) -> dict[str, float]:
+        """See `evaluate.evaluate_model`."""
+        from qtt.finetune.cv.classification.evaluate import evaluate_model
+
+        return evaluate_model(model, task)
+
+    def predictor(self, model: "KeptModel", record: "RunRecord", device: str = "auto") -> "ImagePredictor":
+        """See `predictor.ImagePredictor`."""
+        from qtt.finetune.cv.classification.predictor import ImagePredictor
+
+        return ImagePredictor.of(model, record, device)
+
+    def leaderboard(
+        self,
+        record: "RunRecord",
+        path: Path | str,
+        *,
+        ignore_unknown: bool = False,
+        device: str = "auto",
+        watch: Watch = lambda name, done, total: None,
+    ) -> Scoreboard:
+        """See `leaderboard.leaderboard`."""
+        from qtt.finetune.cv.classification.leaderboard import leaderboard
+
+        return leaderboard(record, path, ignore_unknown=ignore_unknown, device=device, watch=watch)
+
+    def export_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """`--onnx`."""
+        parser.add_argument(
+            "--onnx",
+            action=argparse.BooleanOptionalAction,
+            help="write model.onnx (default: where the packages of the extra 'export' are installed)",
+        )
+
+    def export(
+        self, record: "RunRecord", out: Path | str | None = None, *, model: str | int = "best", **options: Any
+    ) -> Export:
+        """See `export.export_model`."""
+        from qtt.finetune.cv.classification.export import export_model
+
+        return export_model(record, out, model=model, **options)
+
+    def report(self, model: "KeptModel", record: "RunRecord", say: Callable[[str], None]) -> ReportParts:
+        """Confusion, calibration and pictures of the mistakes on the validation images."""
+        from qtt.finetune.cv.classification.report import mistakes
+
+        return mistakes(model, record, say)

@@ -1,0 +1,257 @@
+"""What a task promises: a dataset described, pipelines trained on it, and what is made of the winners.
+
+`qtt.testing.TaskContract` checks a task of your own.
+"""
+
+import argparse
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from qtt.errors import ConfigError
+from qtt.types import Candidates, MetaFeatures, ModelCard, Objective, TaskInfo
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from qtt.reporting.charts import Chart
+    from qtt.reporting.page import Section
+    from qtt.runs.kept_models import KeptModel
+    from qtt.runs.record import RunRecord
+    from qtt.space.constraints import Footprint
+
+Watch = Callable[[str, int, int], None]
+"""Told of a network's name, examples done and examples in all."""
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """An example that was left out. position: among those given. path: None where it was no file."""
+
+    position: int
+    path: Path | None
+    reason: str
+
+
+class Predictions(Protocol):
+    """What a network says of some examples, in their order."""
+
+    @property
+    def unreadable(self) -> tuple[LeftOut, ...]:
+        """Examples that were left out because they cannot be read."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def to_frame(self, top: int = 1) -> "pd.DataFrame":
+        """One row per example that was read; top: most probable classes, where there are classes."""
+        ...
+
+
+class Predictor(Protocol):
+    """A kept network, ready for new examples."""
+
+    @property
+    def kept(self) -> "KeptModel":
+        """Which network it is."""
+        ...
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """In the order of the outputs; empty where there are no classes."""
+        ...
+
+    def examples(self, sources: Sequence[Path]) -> Sequence[Any]:
+        """The examples in files and folders, one by one.
+
+        Raises:
+            DatasetError: there are none.
+        """
+        ...
+
+    def stream(self, examples: Sequence[Any], *, skip_unreadable: bool = False) -> Iterator[Predictions]:
+        """Predictions as they come, batch by batch, in order.
+
+        Raises:
+            DatasetError: an example cannot be read and is not to be skipped.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Column:
+    """How a column of a scoreboard is shown. head: its heading. form: format specification of numbers."""
+
+    head: str
+    form: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Scoreboard:
+    """Figures of the kept networks on labelled examples that they have not seen.
+
+    table: one row per network, best first. examples: how many count. notes: what a reader must know of them,
+    in sentences. columns: those of the table to show, by name, in order. legend: what they mean.
+    """
+
+    table: "pd.DataFrame"
+    examples: int
+    notes: tuple[str, ...] = ()
+    columns: Mapping[str, Column] = field(default_factory=dict)
+    legend: str = ""
+
+
+@dataclass(frozen=True)
+class Export:
+    """Files that need no qtt. folder: where they are. model: of which network. told: about them, in lines."""
+
+    folder: Path
+    model: "KeptModel"
+    told: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ReportParts:
+    """What a task adds to the report of a search: sections of the page, and the charts in them."""
+
+    sections: "tuple[Section, ...]" = ()
+    charts: "tuple[Chart, ...]" = ()
+
+
+class Task(ABC):
+    """Everything that is particular to a kind of data; built without arguments, and without state.
+
+    name: the one under which a package announces it (entry point of the group `qtt.tasks`).
+    function: its objective as `package.module.name`, which the training process imports. The function says
+        which task it is of: see `qtt.tasks.objective_of`.
+    examples: what one calls several examples: images, rows, sentences.
+    score_name: what a score is.
+    files: what a user gives to a kept network, for the help of the commands.
+    """
+
+    name: ClassVar[str]
+    function: ClassVar[str]
+    examples: ClassVar[str] = "examples"
+    score_name: ClassVar[str] = "validation score"
+    files: ClassVar[str] = "files"
+
+    @property
+    def objective(self) -> Objective:
+        """The function that trains a pipeline until an epoch.
+
+        It leaves the weights of an epoch that beats `TaskInfo.best_score` in `TaskInfo.weights_file`.
+
+        Raises:
+            ConfigError: it cannot be imported.
+        """
+        try:
+            found: Objective = pkgutil.resolve_name(self.function)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise ConfigError(
+                f"The objective of the task '{self.name}' cannot be imported: {error}."
+            ) from error
+        return found
+
+    @abstractmethod
+    def describe(
+        self, path: Path | str, val_fraction: float = 0.2, seed: int = 0
+    ) -> tuple[TaskInfo, MetaFeatures]:
+        """Look at a dataset: what the objective and the optimizer must know of it.
+
+        Args:
+            path: of the dataset.
+            val_fraction: share of the training examples that validates, where the dataset does not say which.
+            seed: of that split.
+
+        Raises:
+            DatasetError: the dataset cannot be used.
+        """
+
+    def check(self, candidates: Candidates, task: TaskInfo) -> None:  # noqa: B027 (most have nothing to check)
+        """See before a search whether the objective takes its settings and every candidate.
+
+        Raises:
+            ConfigError: it refuses some; the first is named with its reason.
+        """
+
+    def footprints(
+        self, cards: Sequence[ModelCard], task: TaskInfo, latency: bool = False
+    ) -> "dict[str, Footprint]":
+        """What models need when they are used, by name, for `constraints`.
+
+        Raises:
+            ConfigError: this task knows no footprints.
+        """
+        raise ConfigError(f"constraints need a task that knows what models cost; '{self.name}' does not.")
+
+    @abstractmethod
+    def evaluate(self, model: "KeptModel", task: TaskInfo) -> dict[str, float]:
+        """Figures of a kept network on the dataset's test split by name; empty where there is none.
+
+        Raises:
+            ConfigError: the network cannot be loaded.
+            DatasetError: the dataset is gone or has changed.
+        """
+
+    @abstractmethod
+    def predictor(self, model: "KeptModel", record: "RunRecord", device: str = "auto") -> Predictor:
+        """A kept network of a run, ready for new examples.
+
+        device: auto (CUDA where there is one), cpu or cuda.
+
+        Raises:
+            ConfigError: the network cannot be loaded.
+        """
+
+    @abstractmethod
+    def leaderboard(
+        self,
+        record: "RunRecord",
+        path: Path | str,
+        *,
+        ignore_unknown: bool = False,
+        device: str = "auto",
+        watch: Watch = lambda name, done, total: None,
+    ) -> Scoreboard:
+        """Every kept network on labelled examples; a report for people, never used for choosing.
+
+        Args:
+            record: the run.
+            path: of the labelled examples.
+            ignore_unknown: leave out examples of classes that the search does not know.
+            device: see `predictor`.
+            watch: told how far it is.
+
+        Raises:
+            ConfigError: no network was kept, or one cannot be loaded.
+            DatasetError: there are no such examples, or unknown classes.
+        """
+
+    def export_arguments(self, parser: argparse.ArgumentParser) -> None:  # noqa: B027 (most have none)
+        """Add this task's options of the command `export`; they reach `export` as keyword arguments."""
+
+    @abstractmethod
+    def export(
+        self, record: "RunRecord", out: Path | str | None = None, *, model: str | int = "best", **options: Any
+    ) -> Export:
+        """Write a kept network as files that need no qtt, and check them.
+
+        Args:
+            record: the run.
+            out: folder; None: `export` in that of the run.
+            model: see `RunRecord.kept_model`.
+            options: see `export_arguments`.
+
+        Raises:
+            ConfigError: no such network, or files that cannot be written or do not agree with it.
+        """
+
+    def report(self, model: "KeptModel", record: "RunRecord", say: Callable[[str], None]) -> ReportParts:
+        """What the report says of the best kept network beyond its figures, for instance its mistakes.
+
+        say: is told what takes time.
+        """
+        return ReportParts()
