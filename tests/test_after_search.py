@@ -159,7 +159,7 @@ def test_finetune_trains_on_and_shows_the_best(run: Path, capsys: Output) -> Non
     assert {entry.result.config_id for entry in record.finetuning} == {best}
     assert f"test accuracy of {record.best_model().name}: " in shown
     assert "kept networks" in shown
-    assert f"-m qtt.predict {run} FOLDER" in shown
+    assert f"-m qtt.predict {run} FILES" in shown
     assert (record.best_model().folder / "test.json").is_file()
 
 
@@ -199,4 +199,4 @@ def test_a_user_may_have_trained_without_a_hub(tmp_path: Path, capsys: Output) -
     for command, more in ((predict, [str(tmp_path)]), (export, [])):
         with pytest.raises(SystemExit):
             command.main([str(tmp_path / "own"), *more])
-        assert "holds no network of a model hub" in capsys.readouterr().err
+        assert "had an objective of its own and no task" in capsys.readouterr().err

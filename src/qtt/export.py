@@ -33,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for line in done.told:
         say(console, line)
     say(console, f"Files and model card (README.md) are in {done.folder}")
+    if done.use:
+        say(console, done.use)
     return 0
 
 

@@ -26,7 +26,6 @@ from qtt.types import MetaFeatures
 FAST = (
     "objective.function=collecting_objectives.recording",
     "+objective.settings.seconds=0.0",
-    "objective.check=null",
     "search_space=quickstart",
 )
 

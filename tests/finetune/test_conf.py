@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from qtt.finetune.cv.classification import FinetuneSettings
+from qtt.finetune.cv.classification import FinetuneSettings, finetune_script
+from qtt.tasks import load_task
 
 CONF = Path(__file__).parents[2] / "conf"
 DATASETS = ("digits", "image_folder")
@@ -21,10 +22,8 @@ def test_settings_are_the_defaults() -> None:
     assert settings | _read("trainer/auto.yaml") == asdict(FinetuneSettings())
 
 
-@pytest.mark.parametrize("key", ["function", "describe", "check", "evaluate"])
-def test_functions_exist(key: str) -> None:
-    module, _, name = str(_read("objective/finetune.yaml")[key]).rpartition(".")
-    assert callable(getattr(import_module(module), name))
+def test_the_task_exists() -> None:
+    assert load_task(str(_read("objective/finetune.yaml")["task"])).objective is finetune_script
 
 
 @pytest.mark.parametrize("name", DATASETS)

@@ -34,7 +34,7 @@ def test_every_kept_network_has_its_figures(record: RunRecord, images: Path) -> 
     kept = {model.name: model for model in record.kept()}
     assert set(table["name"]) == kept.keys()
     assert told[-1][1:] == (15, 15) and {name for name, *_ in told} == kept.keys()
-    assert (found.notes, found.images, set(table["images"])) == ([], 15, {15})
+    assert (found.notes, found.examples, set(table["images"])) == ((), 15, {15})
     paths = sorted(images.rglob("*.png"))
     labels = np.array([CLASSES.index(path.parent.name) for path in paths])
     for row in table.to_dict("records"):
@@ -58,7 +58,7 @@ def test_every_kept_network_has_its_figures(record: RunRecord, images: Path) -> 
 
 
 def test_the_folder_may_be_the_datasets(record: RunRecord) -> None:
-    assert leaderboard(record, record.task.path).images == 15
+    assert leaderboard(record, record.task.path).examples == 15
 
 
 def test_an_unseen_class_is_refused_or_left_out(record: RunRecord, images: Path) -> None:
@@ -70,7 +70,7 @@ def test_an_unseen_class_is_refused_or_left_out(record: RunRecord, images: Path)
     assert "'ambre' (5 images); did you mean 'amber'?" in str(caught.value)
     assert "'zebra' (5 images)" in str(caught.value)
     found = leaderboard(record, images, ignore_unknown=True)
-    assert found.notes == [
+    assert list(found.notes) == [
         "10 images of classes that the search does not know are left out: ambre (5), zebra (5)."
     ]
     assert list(found.table["log_loss"]) == pytest.approx(list(clean["log_loss"]))
@@ -79,14 +79,14 @@ def test_an_unseen_class_is_refused_or_left_out(record: RunRecord, images: Path)
 def test_a_missing_class_is_noted(record: RunRecord, images: Path) -> None:
     shutil.rmtree(images / "blue")
     found = leaderboard(record, images)
-    assert found.images == 10
-    assert found.notes == ["Classes without test images, about which nothing is said: blue."]
+    assert found.examples == 10
+    assert list(found.notes) == ["Classes without test images, about which nothing is said: blue."]
 
 
 def test_a_corrupt_file_is_named_left_out_and_counted(record: RunRecord, images: Path) -> None:
     (images / "coral" / "003.png").write_bytes(b"\x89PNG\r\n\x1a\nno more")
     found = leaderboard(record, images)
-    assert found.images == 14
+    assert found.examples == 14
     (note,) = found.notes
     assert note.startswith("1 images cannot be read and are left out: Image ")
     assert str(images / "coral" / "003.png") in note

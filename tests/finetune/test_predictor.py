@@ -15,7 +15,7 @@ from kept_runs import SIDE
 from qtt.errors import ConfigError, DatasetError
 from qtt.finetune.cv.classification.decoding import decode
 from qtt.finetune.cv.classification.inference import predictions
-from qtt.finetune.cv.classification.predictor import Predictor, list_images, load_predictor
+from qtt.finetune.cv.classification.predictor import ImagePredictor, list_images, load_predictor
 from qtt.runs.record import RunRecord
 from qtt.support.files import read_json, write_json
 
@@ -47,7 +47,7 @@ def test_validation_images_get_the_probabilities_of_validation(kept_run: Path) -
         assert np.mean(hits) == pytest.approx(model.score)
 
 
-def _expected(predictor: Predictor, path: Path) -> np.ndarray:
+def _expected(predictor: ImagePredictor, path: Path) -> np.ndarray:
     """By hand: decoded, normalised, through the network."""
     card = predictor.classifier.card
     pixels = decode(path, SIDE, card.interpolation) / 255

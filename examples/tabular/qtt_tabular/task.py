@@ -108,7 +108,7 @@ class Tabular(Task):
         head = f"# A classifier of {', '.join(kept.class_names)}"
         write_text(folder / "README.md", "\n".join([head, "", f"`{command}`", "", *facts, ""]))
         return Export(
-            folder, kept, (f"To use it, with numpy and safetensors alone: cd {folder} && {command}",)
+            folder, kept, use=f"To use it, with numpy and safetensors alone: cd {folder} && {command}"
         )
 
     def report(self, model: KeptModel, record: RunRecord, say: Callable[[str], None]) -> ReportParts:

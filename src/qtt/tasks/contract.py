@@ -106,11 +106,15 @@ class Scoreboard:
 
 @dataclass(frozen=True)
 class Export:
-    """Files that need no qtt. folder: where they are. model: of which network. told: about them, in lines."""
+    """Files that need no qtt.
+
+    folder: where they are. model: of which network. told: what was checked, in lines. use: how to use them.
+    """
 
     folder: Path
     model: "KeptModel"
     told: tuple[str, ...] = ()
+    use: str = ""
 
 
 @dataclass(frozen=True)

@@ -101,14 +101,15 @@ def export_model(
     difference = None
     if onnx or (onnx is None and not missing_packages()):
         difference = write_onnx(classifier.network, inputs, folder / ONNX, _metadata(classifier))
-    told = _told(folder, images, difference, agreement, onnx)
-    done = ImageExport(folder, kept, told, images, difference, agreement)
+    told = _told(images, difference, agreement, onnx)
+    use = f'To load it in Python: timm.create_model("local-dir:{folder}", pretrained=True)'
+    done = ImageExport(folder, kept, told, use, images, difference, agreement)
     write_text(folder / CARD, card_text(_card_facts(done, record, classifier)))
     return done
 
 
 def _told(
-    folder: Path, images: str, difference: float | None, agreement: TimmAgreement | None, onnx: bool | None
+    images: str, difference: float | None, agreement: TimmAgreement | None, onnx: bool | None
 ) -> tuple[str, ...]:
     """What the command says of the files."""
     lines = [f"timm checkpoint: loads with timm and gives the network's outputs on {images}"]
@@ -122,7 +123,6 @@ def _told(
     elif onnx is None:
         missing = ", ".join(missing_packages())
         lines.append(f"model.onnx: not written, for {missing} is not installed: pip install 'qtt[export]'")
-    lines.append(f'To load it in Python: timm.create_model("local-dir:{folder}", pretrained=True)')
     return tuple(lines)
 
 
