@@ -61,15 +61,15 @@ def test_predict_lists_what_it_cannot_read(
 def test_predict_keeps_what_was_computed_before_an_interrupt(
     kept_run: Path, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from qtt.finetune.cv.classification.predictor import Predictor
+    from qtt.finetune.cv.classification.predictor import ImagePredictor
 
-    whole = Predictor.stream
+    whole = ImagePredictor.stream
 
     def interrupted(self, images, **kwargs):  # type: ignore[no-untyped-def]
         yield next(whole(self, images, **kwargs))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Predictor, "stream", interrupted)
+    monkeypatch.setattr(ImagePredictor, "stream", interrupted)
     for number in range(70):
         Image.new("RGB", (20, 20)).save(tmp_path / f"{number:02d}.png")
     out = tmp_path / "p.csv"

@@ -9,7 +9,6 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-import qtt
 from images import CLASSES
 from kept_runs import SIDE
 from qtt.errors import ConfigError, DatasetError
@@ -219,4 +218,3 @@ def test_nothing_is_no_images(tmp_path: Path) -> None:
         list_images([])
     with pytest.raises(DatasetError, match="holds no images"):
         list_images(tmp_path)
-    assert qtt.load_predictor is load_predictor

@@ -172,6 +172,13 @@ class RowPredictor:
             raise DatasetError("There are no rows to predict.")
         return list(np.concatenate(rows))
 
+    def predict(self, sources: Any, *, skip_unreadable: bool = False) -> RowPredictions:
+        """Of the rows of a CSV file or of several, or of an array (n, d) in the order of `columns`."""
+        if isinstance(sources, str | Path):
+            sources = [sources]
+        rows = sources if isinstance(sources, np.ndarray) else self.examples([Path(s) for s in sources])
+        return RowPredictions(self.class_names, self.probabilities(rows))
+
     def stream(self, examples: Sequence[Any], *, skip_unreadable: bool = False) -> Iterator[RowPredictions]:
         """A few thousand rows at a time."""
         for start in range(0, len(examples), BATCH):

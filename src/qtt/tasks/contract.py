@@ -72,6 +72,14 @@ class Predictor(Protocol):
         """
         ...
 
+    def predict(self, sources: Any, *, skip_unreadable: bool = False) -> Predictions:
+        """Predictions of whatever a task takes: a file or folder at least, or several of them.
+
+        Raises:
+            DatasetError: there are no examples, or one cannot be read and is not to be skipped.
+        """
+        ...
+
     def stream(self, examples: Sequence[Any], *, skip_unreadable: bool = False) -> Iterator[Predictions]:
         """Predictions as they come, batch by batch, in order.
 

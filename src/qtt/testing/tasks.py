@@ -159,6 +159,8 @@ class TaskContract(ABC):
         parts = list(predictor.stream(examples))
         assert sum(map(len, parts)) == len(examples) > 0
         assert all(len(part.to_frame()) == len(part) for part in parts)
+        together = predictor.predict(self.new_examples(dataset)[0])
+        assert list(together.to_frame().columns) == list(parts[0].to_frame().columns)
         found = task.leaderboard(record, self.labelled(dataset))
         assert len(found.table) == len(record.kept())
         assert set(found.columns) <= set(found.table.columns)
