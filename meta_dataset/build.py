@@ -15,7 +15,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from qtt.cli.common import errors_for_people
+from qtt.cli.messages import errors_for_people
 from qtt.data.meta_album import AlbumDataset, build_album, find_archive, read_datasets
 from qtt.data.subset_files import build_subset
 from qtt.data.subsets import VERSIONS, Choice, make_version

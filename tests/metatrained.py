@@ -10,7 +10,7 @@ from rich.console import Console
 
 from qtt import metatrain
 from qtt.artifacts.files import Facts
-from qtt.cli.common import config_directory
+from qtt.cli.configuration import config_directory
 from qtt.curves.writing import write_table
 from qtt.metatraining import fit_networks, fit_prior, fit_residual
 from qtt.testing.synthetic import CARDS

@@ -13,7 +13,7 @@ from hydra import compose, initialize_config_dir
 from metatrained import DATASETS, call, few_steps, write_tables
 from qtt import metatrain
 from qtt.artifacts.files import Facts, read_artifact
-from qtt.cli.common import config_directory, plain
+from qtt.cli.configuration import config_directory, plain
 from qtt.errors import ArtifactError, ConfigError, CurveTableError
 from qtt.metatraining.fit import Fitted, feature_spec
 from qtt.metatraining.sources import Choice, TableChoice, read_sources

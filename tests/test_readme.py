@@ -15,7 +15,7 @@ from hydra.utils import instantiate
 
 from images import write_image_folder
 from qtt import fetch
-from qtt.cli.common import config_directory
+from qtt.cli.configuration import config_directory
 from qtt.runs.record import RunRecord
 from qtt.space.config_manager import ConfigManager
 

@@ -32,7 +32,7 @@ from qtt.benchmarking.replay import Replay
 from qtt.benchmarking.runner import Job, Problem, ReplayStore, run_jobs
 from qtt.benchmarking.tables import Comparison, write_tables
 from qtt.benchmarking.view import summary_table
-from qtt.cli.common import plain
+from qtt.cli.configuration import plain
 from qtt.support.machine import available_cores
 
 

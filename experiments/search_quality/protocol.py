@@ -12,7 +12,7 @@ from rich.console import Console
 
 from qtt.benchmark import load_problems
 from qtt.benchmarking.runner import Problem
-from qtt.cli.common import config_directory
+from qtt.cli.configuration import config_directory
 from qtt.curves.table import CurveTable
 from qtt.hub.model_hub import ModelHub
 from qtt.metatrain import metatrain

@@ -27,7 +27,9 @@ from qtt.benchmarking.runner import Job, Problem, ReplayStore, run_jobs
 from qtt.benchmarking.tables import Comparison, write_tables
 from qtt.benchmarking.view import summary_table
 from qtt.benchmarking.wording import counted
-from qtt.cli.common import INTERRUPTED, config_directory, errors_for_people, plain, prepare, python_command
+from qtt.cli.configuration import config_directory, configured_errors_for_people, plain, prepare
+from qtt.cli.invocation import command_for
+from qtt.cli.messages import INTERRUPTED
 from qtt.curves.table import CurveTable, DatasetCurves
 from qtt.errors import ConfigError, unknown
 from qtt.hub.model_hub import ModelHub
@@ -47,7 +49,7 @@ def main() -> None:
 @hydra.main(config_path=config_directory(), config_name="benchmark", version_base="1.3")
 def _app(config: DictConfig) -> None:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
-    with errors_for_people():
+    with configured_errors_for_people():
         try:
             comparison, out = compare(config, console)
         except KeyboardInterrupt:
@@ -191,7 +193,7 @@ def _next_command(config: DictConfig, comparison: Comparison) -> str:
         what, name, value = "other policies", "policies", f"[{names}]"
     kept = [argument for argument in sys.argv[1:] if not argument.startswith((f"{name}=", "fresh="))]
     command = shlex.join([*kept, f"{name}={value}"])
-    return f"To compare with {what}: {python_command()} -m qtt.benchmark {command}"
+    return f"To compare with {what}: {command_for('benchmark')} {command}"
 
 
 if __name__ == "__main__":

@@ -26,7 +26,9 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.text import Text
 
-from qtt.cli.common import INTERRUPTED, config_directory, errors_for_people, plain, prepare, python_command
+from qtt.cli.configuration import config_directory, configured_errors_for_people, plain, prepare
+from qtt.cli.invocation import command_for
+from qtt.cli.messages import INTERRUPTED
 from qtt.collecting.collector import Collector, Limits
 from qtt.collecting.frames import to_frames
 from qtt.collecting.plan import Plan, draw_pipelines, run_names
@@ -53,14 +55,14 @@ def main() -> None:
 def _app(config: DictConfig) -> None:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     complete = False
-    with errors_for_people(), suppress(KeyboardInterrupt):
+    with configured_errors_for_people(), suppress(KeyboardInterrupt):
         complete = collect(config, console)
     table = Path(config.out) / "table"
     lines = [f"Learning curves are in {table}"] if table.exists() else []
     if complete:
-        lines.append(f"To replay searches on them: {python_command()} -m qtt.benchmark table={table}")
+        lines.append(f"To replay searches on them: {command_for('benchmark')} table={table}")
     else:
-        again = f"{python_command()} -m qtt.collect {shlex.join(sys.argv[1:])}"
+        again = f"{command_for('collect')} {shlex.join(sys.argv[1:])}"
         lines.append(f"Interrupted; everything finished is kept. To go on: {again}")
     for line in lines:
         console.print(Text(line), soft_wrap=True)

@@ -11,7 +11,8 @@ from typing import Any
 
 from rich.console import Console
 
-from qtt.cli.common import errors_for_people
+from qtt.cli.invocation import command_for
+from qtt.cli.messages import errors_for_people
 from qtt.runs.record import RunRecord
 from qtt.support.console_tables import say
 from qtt.tasks.contract import Task
@@ -48,7 +49,7 @@ def _parse(arguments: list[str]) -> dict[str, Any]:
 
 def _parser(task: Task) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m qtt.export",
+        prog=command_for("export"),
         description="Write a network of a search as files that need no qtt, with a model card; of images a "
         "timm checkpoint and ONNX. Each is compared with the network on validation data.",
     )

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from qtt.cli.invocation import command_for
 from qtt.errors import ModelHubError
 from qtt.hub.model_hub import load_hub, locate_weights
 from qtt.types import ModelCard
@@ -39,7 +40,7 @@ class Fetched:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code: 0 when every model's weights are at hand, 1 otherwise."""
     parser = argparse.ArgumentParser(
-        prog="python -m qtt.fetch", description="Get a hub's pretrained weights in advance."
+        prog=command_for("fetch"), description="Get a hub's pretrained weights in advance."
     )
     parser.add_argument("hub", help="table4, timm, or the path of a YAML hub")
     parser.add_argument(

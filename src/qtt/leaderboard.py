@@ -13,7 +13,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from qtt.cli.common import INTERRUPTED, errors_for_people, python_command
+from qtt.cli.invocation import command_for
+from qtt.cli.messages import INTERRUPTED, errors_for_people
 from qtt.runs.record import RunRecord
 from qtt.support.console_tables import frame_table, say, wide_console
 from qtt.tasks.contract import Scoreboard, Task
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         table.to_csv(options.csv, index=False)
         say(console, f"The table is in {options.csv}")
     run_dir = shlex.quote(str(options.run_dir))
-    say(console, f"To use the network that validation chose: {python_command()} -m qtt.export {run_dir}")
+    say(console, f"To use the network that validation chose: {command_for('export')} {run_dir}")
     return 0
 
 
@@ -71,7 +72,7 @@ def _evaluate(task: Task, record: RunRecord, options: argparse.Namespace, consol
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m qtt.leaderboard",
+        prog=command_for("leaderboard"),
         description="Evaluate every network that a search kept on new labelled examples.",
     )
     parser.add_argument("run_dir", type=Path, help="folder of the search")

@@ -25,7 +25,9 @@ from rich.table import Table
 from rich.text import Text
 
 from qtt.artifacts.files import FACTS, Artifact, Facts, TableFacts, read_artifact, write_artifact
-from qtt.cli.common import INTERRUPTED, config_directory, errors_for_people, plain, prepare, python_command
+from qtt.cli.configuration import config_directory, configured_errors_for_people, plain, prepare
+from qtt.cli.invocation import command_for
+from qtt.cli.messages import INTERRUPTED
 from qtt.curves.manifest import ALL_EPOCHS
 from qtt.errors import ArtifactError, ConfigError
 from qtt.hub.model_hub import ModelHub
@@ -51,7 +53,7 @@ def main() -> None:
 @hydra.main(config_path=config_directory(), config_name="metatrain", version_base="1.3")
 def _app(config: DictConfig) -> None:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
-    with errors_for_people():
+    with configured_errors_for_people():
         try:
             facts, out = metatrain(config, console)
         except KeyboardInterrupt:
@@ -246,9 +248,7 @@ def _next_command(config: DictConfig, facts: Facts, out: Path) -> str:
         *([f"datasets=[{left_out}]"] if left_out else []),
         *([f"hub={config.hub}"] if config.hub != "table4" else []),
     ]
-    return (
-        f"To search with it on recorded curves: {python_command()} -m qtt.benchmark {shlex.join(arguments)}"
-    )
+    return f"To search with it on recorded curves: {command_for('benchmark')} {shlex.join(arguments)}"
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from qtt.cli.common import INTERRUPTED, errors_for_people, python_command
+from qtt.cli.invocation import command_for
+from qtt.cli.messages import INTERRUPTED, errors_for_people
 from qtt.errors import ConfigError
 from qtt.runs.record import RunRecord
 from qtt.support.console_tables import positive_count, say
@@ -95,7 +96,7 @@ def _report(done: _Done, examples: str, total: int, options: argparse.Namespace,
     if done.unreadable:
         console.print(f"{len(done.unreadable)} of {total} {examples} cannot be read and are left out.")
     say(console, f"Predictions of {done.examples} {examples} are in {options.out}")
-    command = f"{python_command()} -m qtt.leaderboard {shlex.quote(str(options.run_dir))} TEST_DIR"
+    command = f"{command_for('leaderboard')} {shlex.quote(str(options.run_dir))} TEST_DIR"
     say(console, f"To see how good they are, on labelled {examples}: {command}")
     if done.interrupted:
         return INTERRUPTED
@@ -104,7 +105,7 @@ def _report(done: _Done, examples: str, total: int, options: argparse.Namespace,
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m qtt.predict",
+        prog=command_for("predict"),
         description="Write down what a network that a search kept says of new examples. Exit status: 0, 1 "
         "after an error, 3 where examples were left out because they cannot be read.",
     )

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from qtt.cli.common import errors_for_people, python_command
+from qtt.cli.invocation import command_for, python_command
+from qtt.cli.messages import errors_for_people
 from qtt.reporting.comparison import common_folder, find_runs
 from qtt.reporting.comparison_page import comparison_report
 from qtt.reporting.run_page import run_report
@@ -22,7 +23,7 @@ from qtt.reporting.run_view import RunView
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m qtt.report", description="Write a report of a search, or compare several."
+        prog=command_for("report"), description="Write a report of a search, or compare several."
     )
     parser.add_argument(
         "runs", nargs="+", type=Path, metavar="RUN_DIR", help="run folders, or folders of run folders"

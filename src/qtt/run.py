@@ -21,15 +21,10 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.text import Text
 
-from qtt.cli.common import (
-    INTERRUPTED,
-    config_directory,
-    errors_for_people,
-    plain,
-    prepare,
-    python_command,
-    run_directory,
-)
+from qtt.cli.configuration import config_directory, configured_errors_for_people, plain, prepare
+from qtt.cli.invocation import command_for
+from qtt.cli.messages import INTERRUPTED
+from qtt.cli.run_names import run_directory
 from qtt.errors import ConfigError
 from qtt.hub.model_hub import ModelHub
 from qtt.runs.kept_models import INCUMBENT, WEIGHTS, KeptModel
@@ -48,7 +43,7 @@ QUIET = ("--quiet", "-q")
 
 
 def main() -> None:
-    """Entry point of `python -m qtt.run` and of the console script `qtt`."""
+    """Entry point of `python -m qtt.run`."""
     sys.argv[1:] = with_quiet(sys.argv[1:])
     prepare("run")
     try:
@@ -70,7 +65,7 @@ def with_quiet(arguments: Sequence[str]) -> list[str]:
 def _app(config: DictConfig) -> None:
     settings = HydraConfig.get()
     directory = run_directory(config, settings.overrides.task, settings.runtime.choices)
-    with errors_for_people():
+    with configured_errors_for_people():
         summary = search(config, directory)
         test = {} if summary.interrupted else _evaluate_unless_interrupted(config, summary)
     show(summary, test, config)
@@ -90,7 +85,7 @@ def show(summary: Summary, test: Mapping[str, float], config: DictConfig) -> Non
         winner = f"Best pipeline: #{best.config_id} at epoch {best.fidelity}, validation {best.score:.4f}"
         lines = [Text(winner), *(Text(f"{k}: {v:.4f}", style="bold") for k, v in test.items()), *lines]
     arguments = shlex.join(sys.argv[1:]) if summary.interrupted else _longer(sys.argv[1:], config)
-    lines.append(Text(f"To search on: {python_command()} -m qtt.run {arguments}"))
+    lines.append(Text(f"To search on: {command_for('run')} {arguments}"))
     console = Console(highlight=False)
     for line in lines:
         console.print(line, soft_wrap=True)

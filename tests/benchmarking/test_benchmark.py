@@ -14,7 +14,7 @@ from hydra import compose, initialize_config_dir
 from rich.console import Console
 
 from qtt import benchmark
-from qtt.cli.common import config_directory
+from qtt.cli.configuration import config_directory
 from qtt.curves.table import CurveTable
 from qtt.curves.writing import write_table
 from qtt.errors import ArtifactError, ConfigError

@@ -15,7 +15,9 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import get_method, instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from qtt.cli.common import check_overrides, config_directory, python_command, run_directory
+from qtt.cli.configuration import check_overrides, config_directory
+from qtt.cli.invocation import python_command
+from qtt.cli.run_names import run_directory
 from qtt.finetune.cv.classification import FinetuneSettings
 from qtt.space.config_manager import ConfigManager
 

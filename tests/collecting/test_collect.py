@@ -16,7 +16,7 @@ from rich.console import Console
 
 from collecting_objectives import score
 from images import CLASSES, write_image_folder
-from qtt.cli.common import config_directory
+from qtt.cli.configuration import config_directory
 from qtt.collect import collect
 from qtt.curves.table import CurveTable
 from qtt.errors import ConfigError

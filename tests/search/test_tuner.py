@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import objectives
-from qtt.cli.common import errors_for_people
+from qtt.cli.messages import errors_for_people
 from qtt.errors import ConfigError, PredictionError
 from qtt.optimizers.random import EpochwiseRandomOptimizer
 from qtt.search.tuner import QuickTuner

@@ -9,7 +9,8 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from qtt.cli.common import check_overrides, config_directory, run_directory
+from qtt.cli.configuration import check_overrides, config_directory
+from qtt.cli.run_names import run_directory
 from qtt.run import with_quiet
 
 SEARCH = [

@@ -1,6 +1,7 @@
 """Policies: optimizers by import path and settings, plain data that other processes can build them from."""
 
 import hashlib
+import inspect
 import pkgutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -42,7 +43,15 @@ class Policy:
             ConfigError: the path leads nowhere, or to something that is no optimizer.
         """
         arguments = {key: self._build(value) for key, value in self.settings.items()}
-        made = self._import(self.target)(**arguments | {"seed": seed, "max_fidelity": max_fidelity})
+        target = self._import(self.target)
+        arguments |= {"seed": seed, "max_fidelity": max_fidelity} | _no_source(target)
+        try:
+            inspect.signature(target).bind(**arguments)
+        except TypeError as error:
+            raise ConfigError(f"Policy '{self.name}': {self.target} cannot be called: {error}.") from error
+        except ValueError:  # not written in Python: its signature is not known
+            pass
+        made = target(**arguments)
         lacking = [name for name in ("setup", "ask", "tell") if not callable(getattr(made, name, None))]
         if lacking:
             raise ConfigError(
@@ -63,6 +72,15 @@ class Policy:
             return pkgutil.resolve_name(path)
         except (ImportError, AttributeError, ValueError) as error:
             raise ConfigError(f"Policy '{self.name}': {path} cannot be imported: {error}.") from error
+
+
+def _no_source(target: Any) -> dict[str, None]:
+    """No source of candidates, where an optimizer insists on one: a replay has the table's own."""
+    try:
+        parameter = inspect.signature(target).parameters.get("config_manager")
+    except (TypeError, ValueError):
+        return {}
+    return {} if parameter is None or parameter.default is not parameter.empty else {parameter.name: None}
 
 
 def _weights(settings: Mapping[str, Any]) -> Iterator[str]:

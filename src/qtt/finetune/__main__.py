@@ -13,7 +13,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from qtt.cli.common import INTERRUPTED, errors_for_people, python_command, stop_as_by_ctrl_c
+from qtt.cli.invocation import command_for
+from qtt.cli.messages import INTERRUPTED, errors_for_people, stop_as_by_ctrl_c
 from qtt.runs.record import RunRecord
 from qtt.search.final_training import kept_table
 from qtt.search.tuner import QuickTuner
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             console.print("Interrupted; everything finished is kept.")
             again = shlex.join(sys.argv[1:] if arguments is None else list(arguments))
-            say(console, f"To go on: {python_command()} -m qtt.finetune {again}")
+            say(console, f"To go on: {command_for('finetune')} {again}")
             return INTERRUPTED
         _show(tuner.record(), options.run_dir, console)
     return 0
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m qtt.finetune",
+        prog=command_for("finetune"),
         description="Train the best pipelines of a search to the end of their schedules, from their "
         "checkpoints, and keep each one's best epoch. The same command goes on where it was interrupted.",
     )
@@ -92,8 +93,8 @@ def _show(record: RunRecord, run_dir: Path, console: Console) -> None:
             console.print(Text(f"{name} of {best.name}: {value:.4f}", style="bold"))
     say(console, f"Networks are in {record.path}")
     where = shlex.quote(str(run_dir))
-    say(console, f"To use it on new data: {python_command()} -m qtt.predict {where} FILES")
-    say(console, f"To use the best elsewhere: {python_command()} -m qtt.export {where}")
+    say(console, f"To use it on new data: {command_for('predict')} {where} FILES")
+    say(console, f"To use the best elsewhere: {command_for('export')} {where}")
 
 
 if __name__ == "__main__":

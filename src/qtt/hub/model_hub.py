@@ -6,6 +6,7 @@ A hub is made from one of
   a `.yaml` path    your own cards
   a folder          one card for each weights file in it
   a list of models  any timm names
+  an entry point    what an installed package announces (`qtt.hub.announced`)
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ from qtt.types import ModelCard
 
 SHIPPED_WEIGHTS = Path(__file__).parents[1] / "pretrained"
 SHIPPED_HUBS = Path(__file__).parent / "hubs"
+YAML = (".yaml", ".yml")
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class ModelHub:
 
     @classmethod
     def load(cls, source: str | Path) -> "ModelHub":
-        """A shipped hub by name, the hub of a YAML file, or that of a folder of weights."""
+        """A shipped or announced hub by name, the hub of a YAML file, or that of a folder of weights."""
         return load_hub(str(source))
 
 
@@ -99,8 +101,8 @@ def load_hub(
 ) -> ModelHub:
     """Make a hub.
 
-    name: a shipped hub (`tiny`, `table4`), the path of a YAML file or of a folder of weights; `folder` for
-        all files of `weights_dir`; `timm` for the `models` alone.
+    name: a shipped hub (`tiny`, `table4`) or one that an installed package announces, the path of a YAML file
+        or of a folder of weights; `folder` for all files of `weights_dir`; `timm` for the `models` alone.
     models: names to keep, in this order. With `timm` any timm names: a file `<name>.safetensors` in
         `weights_dir` gives the card (its sidecar knows the preprocessing), timm does otherwise.
 
@@ -142,19 +144,37 @@ def locate_weights(card: ModelCard, weights_dir: Path | None = None) -> Path | N
     return next((folder / name for folder in folders if (folder / name).is_file()), None)
 
 
+def hub_of_path(path: Path) -> ModelHub:
+    """The hub of a YAML file of cards, or of a folder of weights.
+
+    Raises:
+        ModelHubError: the path leads to neither, or the file cannot be read.
+    """
+    if path.suffix in YAML and path.is_file():
+        return _read_yaml(path)
+    if path.is_dir():
+        return ModelHub(path.name, folder_cards(path))
+    raise ModelHubError(f"{path} is no hub: there is neither such a YAML file nor such a folder of weights.")
+
+
 def _named_hub(name: str) -> ModelHub:
+    from qtt.hub.announced import announced_hub, announced_hubs
+
     path = Path(name)
-    if path.suffix in (".yaml", ".yml") and path.is_file():
+    if path.suffix in YAML and path.is_file():
         return _read_yaml(path)
     shipped = SHIPPED_HUBS / f"{name}.yaml"
     if shipped.is_file():
         return _read_yaml(shipped)
     if name in shipped_hubs():
         return ModelHub(name, folder_cards(SHIPPED_WEIGHTS / name, prefix=f"{name}/"))
+    announced = announced_hubs()
+    if name in announced:
+        return announced_hub(name)
     if path.is_dir():
-        return ModelHub(path.name, folder_cards(path))
+        return hub_of_path(path)
     raise ModelHubError(
-        unknown("hub", name, [*shipped_hubs(), "folder", "timm"])
+        unknown("hub", name, [*shipped_hubs(), *announced, "folder", "timm"])
         + " A path to a .yaml file or to a folder of weights makes a hub too."
     )
 

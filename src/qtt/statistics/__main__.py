@@ -12,7 +12,8 @@ from pathlib import Path
 import pandas as pd
 from rich.text import Text
 
-from qtt.cli.common import errors_for_people, python_command
+from qtt.cli.invocation import command_for
+from qtt.cli.messages import errors_for_people
 from qtt.runs.record import RunRecord
 from qtt.statistics import HEADLINE, pipeline_table
 from qtt.statistics.fronts import COSTS, front
@@ -33,7 +34,7 @@ FIXED_WIDTH, COLUMN_WIDTH = 75, 14
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m qtt.statistics", description="The evaluated pipelines of a search, best first."
+        prog=command_for("statistics"), description="The evaluated pipelines of a search, best first."
     )
     parser.add_argument("run_dir", type=Path, help="folder of the search")
     parser.add_argument("--top", type=int, metavar="N", help="show this many pipelines alone")
@@ -61,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.csv.parent.mkdir(parents=True, exist_ok=True)
         frame.to_csv(options.csv, index=False)
         console.print(Text(f"All of it is in {options.csv}"), soft_wrap=True)
-    next_command = f"{python_command()} -m qtt.finetune {shlex.quote(str(options.run_dir))}"
+    next_command = f"{command_for('finetune')} {shlex.quote(str(options.run_dir))}"
     console.print(Text(f"To train the best to their ends: {next_command}"), soft_wrap=True)
     return 0
 

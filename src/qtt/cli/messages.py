@@ -1,0 +1,45 @@
+"""What commands say when they cannot go on, and the exit status they say it with."""
+
+import errno
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+from rich.console import Console
+from rich.text import Text
+
+from qtt.errors import QTTError
+
+INTERRUPTED = 130
+"""Exit status after an interrupt, as shells have it."""
+
+MISUSED = 2
+"""Exit status after a command line that means nothing, as argparse has it."""
+
+
+def stop_as_by_ctrl_c() -> None:
+    """Let SIGTERM, by which job queues stop jobs, do what Ctrl-C does."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+@contextmanager
+def errors_for_people() -> Iterator[None]:
+    """Turn qtt's own errors, which say what to do, and a full disk into a message and exit status 1."""
+    try:
+        yield
+    except QTTError as error:
+        fail(str(error))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        fail(f"{error.strerror}{where}. Make room and repeat the command: what is in the journal is kept.")
+
+
+def fail(message: str, status: int = 1) -> NoReturn:
+    """Print an error for people and exit."""
+    text = Text.assemble(("Error: ", "bold red"), message)
+    Console(stderr=True, highlight=False).print(text, soft_wrap=True)
+    sys.exit(status)
