@@ -12,7 +12,7 @@ import pytest
 import qtt
 
 SOURCE = Path(qtt.__file__).parent
-ENTRY_POINTS = {"cli", "run", "metatrain", "collect", "benchmark"}
+ENTRY_POINTS = {"cli", "run", "metatrain", "collect", "benchmark", "doctor"}
 
 LAYERS = [
     {"errors"},
@@ -20,7 +20,7 @@ LAYERS = [
     {"data"},
     {"hub", "runs"},
     {"space", "tasks"},
-    {"statistics", "curves", "fetch"},
+    {"statistics", "curves"},
     {"predictors"},
     {"optimizers", "metatraining"},
     {"artifacts", "evaluation"},
@@ -28,7 +28,11 @@ LAYERS = [
     {"search", "benchmarking", "collecting"},
     {"finetune", "testing"},
     {"cli"},
-    {"run", "benchmark", "collect", "metatrain", "predict", "leaderboard", "export", "report", "__main__"},
+    {"diagnosis"},
+    {
+        *("run", "benchmark", "collect", "metatrain", "predict", "leaderboard", "export", "report"),
+        *("fetch", "doctor", "__main__"),
+    },
 ]
 """Lower layers know nothing of higher ones."""
 

@@ -48,11 +48,23 @@ def prepare(config_name: str) -> None:
     stop_as_by_ctrl_c()
 
 
-def composed(config_name: str, overrides: Sequence[str] = ()) -> DictConfig:
-    """A command's configuration, for those who ask outside of Hydra's own run."""
+def composed(config_name: str, overrides: Sequence[str] = ()) -> tuple[DictConfig, dict[str, str]]:
+    """A command's configuration and the option of each group, for those who ask outside of Hydra's own run.
+
+    Raises:
+        ConfigError: two packages announce different things under one name.
+    """
     offer_extensions()
     with initialize_config_dir(config_directory(), version_base="1.3"):
-        return compose(config_name, overrides=list(overrides))
+        config = compose(config_name, overrides=list(overrides), return_hydra_config=True)
+    choices = {group: str(option) for group, option in config.hydra.runtime.choices.items()}
+    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]), choices
+
+
+def shipped_options() -> dict[str, tuple[str, ...]]:
+    """Options that `conf/` itself has, by group."""
+    groups = [folder for folder in sorted(Path(config_directory()).iterdir()) if folder.is_dir()]
+    return {group.name: tuple(sorted(file.stem for file in group.glob("*.yaml"))) for group in groups}
 
 
 def check_overrides(config_name: str, arguments: Sequence[str]) -> None:

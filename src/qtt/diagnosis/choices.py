@@ -1,0 +1,59 @@
+"""What a search that is told nothing would choose on this machine, asked of the code that chooses."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from qtt.diagnosis.finding import Finding
+from qtt.errors import QTTError
+from qtt.hub.model_hub import ModelHub, locate_weights
+
+
+def device(settings: Mapping[str, Any]) -> Iterator[Finding]:
+    """Where training runs, in which precision, and with how many processes that prepare images.
+
+    settings: of the objective.
+    """
+    from qtt.finetune.cv.classification.epoch import choose_device, choose_precision
+
+    chosen = choose_device(str(settings["device"]))
+    mixed = f"; mixed precision is {choose_precision(True, chosen)}" if chosen != "cpu" else ""
+    yield Finding("device", f"{chosen}{mixed}")
+    workers = settings["num_workers"]
+    yield Finding("loaders", f"{workers} processes" if workers else "none: the training process loads images")
+
+
+def models(hub: ModelHub) -> Iterator[Finding]:
+    """The hub, and whether the weights of its models are at hand."""
+    lacking = [card.name for card in hub if locate_weights(card) is None]
+    found = f"{hub.name}, {len(hub)} models"
+    if lacking:
+        yield Finding("model hub", f"{found}, {len(lacking)} of them to be downloaded")
+    else:
+        yield Finding("model hub", f"{found}, all weights at hand")
+
+
+def weights(name: str | None) -> Iterator[Finding]:
+    """The meta-learned predictors that a search starts with; their files are read and verified."""
+    if name is None:
+        yield Finding("predictors", "cold")
+        return
+    from qtt.artifacts.files import read_artifact
+
+    try:
+        facts = read_artifact(name).facts
+    except QTTError as error:
+        yield Finding("predictors", str(error), "problem", "Install qtt again, or: optimizer=quick")
+    else:
+        yield Finding("predictors", f"{name}, {facts.summary}")
+
+
+def values(config: Mapping[str, Any], choices: Mapping[str, str]) -> Iterator[Finding]:
+    """Other values of the configuration that say how a search runs.
+
+    choices: option by group.
+    """
+    yield Finding("optimizer", choices["optimizer"])
+    yield Finding("search space", choices["search_space"])
+    yield Finding("isolation", str(config["isolation"]))
+    quota = config["disk_quota_gb"]
+    yield Finding("checkpoints", "without bound" if quota is None else f"up to {quota} GB in all")
