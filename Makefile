@@ -90,6 +90,12 @@ search-quality: $(VENV)/.installed-dev  ## hours: regret, calibration and rankin
 	@$(BIN)/python $(SEARCH_QUALITY)/folds.py --results $(SEARCH_QUALITY)/results $(ARGS)
 	@$(BIN)/python $(SEARCH_QUALITY)/calibration.py --results $(SEARCH_QUALITY)/results
 
+.PHONY: figures
+figures: $(VENV)/.installed  ## draw who imports whom in src/qtt, before there were rooms and now
+	@$(BIN)/python docs/figures/import_graph.py --ref 228fc2e --title "Before: a flat src/qtt (228fc2e)" \
+		--out docs/figures/rooms_before.svg
+	@$(BIN)/python docs/figures/import_graph.py --title "Now: rooms" --out docs/figures/rooms_after.svg
+
 .PHONY: wheel
 wheel: $(VENV)/.installed-dev  ## build the wheel into dist/
 	@$(BIN)/python -m build --wheel --installer uv .

@@ -59,3 +59,23 @@ def test_artifacts_count_by_their_content(tmp_path):
     facts.write_text(facts.read_text().replace("sha256", "sha257", 1))
     assert Policy("quick", "qtt.quick_tune", settings).artifacts != before
     assert Policy("random", "qtt.optimizers.random.RandomOptimizer", {"eta": 3}).artifacts == []
+
+
+def insistent(config_manager, seed, max_fidelity):
+    """An optimizer of another package may insist on a source of candidates."""
+    made = ASHAOptimizer(seed=seed, max_fidelity=max_fidelity)
+    made.source = config_manager
+    return made
+
+
+def test_an_optimizer_that_insists_on_a_source_has_none_in_a_replay():
+    assert Policy("mine", f"{__name__}.insistent").make(3, 20).source is None
+
+
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [("builtins.object", "max_fidelity|seed"), ("qtt.optimizers.base.Expectation", "config_id")],
+)
+def test_what_cannot_be_called_like_an_optimizer_says_so(target, reason):
+    with pytest.raises(ConfigError, match=rf"Policy 'mine': {target} cannot be called: .*({reason})"):
+        Policy("mine", target).make(0, 50)

@@ -1,4 +1,4 @@
-"""The command line: composing, typos, names of run folders, and one whole search."""
+"""The command line of a search: what composes, what is refused, interrupts, and one whole search."""
 
 import json
 import os
@@ -15,9 +15,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import get_method, instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from qtt.cli.configuration import check_overrides, config_directory
-from qtt.cli.invocation import python_command
-from qtt.cli.run_names import run_directory
+from qtt.cli.configuration import config_directory
 from qtt.finetune.cv.classification import FinetuneSettings
 from qtt.space.config_manager import ConfigManager
 
@@ -84,52 +82,6 @@ def _targets(node: Any) -> list[str]:
 
 def _class(target: str) -> Any:
     return instantiate({"_target_": "hydra.utils.get_class", "path": target})
-
-
-@pytest.mark.parametrize(
-    ("typo", "hint"),
-    [
-        ("budget.secnds=3", "did you mean budget.seconds"),
-        ("num_candidate=3", "did you mean num_candidates"),
-        ("optimizer=quik", "quick"),
-        ("+experiment=quickstrat", "quickstart"),
-    ],
-)
-def test_a_typo_is_explained(typo: str, hint: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stop:
-        check_overrides("run", [typo])
-    assert stop.value.code == 1
-    message = capsys.readouterr().err
-    assert message.startswith("Error: ")
-    assert hint in message
-
-
-def test_run_folders_are_named_after_what_changes_the_search() -> None:
-    def name(*overrides: str) -> str:
-        config = _compose(*overrides)
-        choices = {"experiment": "quickstart", "dataset": "digits"}
-        return str(run_directory(config, overrides, choices))
-
-    assert name("+experiment=quickstart") == "runs/quickstart/default"
-    assert name("+experiment=quickstart", "budget.seconds=240") == "runs/quickstart/default"
-    assert name("seed=1", "optimizer=random") == name("optimizer=random", "seed=1")
-    assert name("seed=1") == "runs/quickstart/seed=1"
-    assert name("runs_dir=elsewhere", "seed=1") == "elsewhere/quickstart/seed=1"
-    assert name("run_dir=here", "seed=1") == "here"
-    spaced = name("dataset=image_folder", "dataset.path=/data/my images")
-    assert spaced == "runs/quickstart/dataset.path=-data-my-images,dataset=image_folder"
-
-
-def test_the_next_command_names_the_python_that_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "executable", str(tmp_path / ".venv" / "bin" / "python"))
-    monkeypatch.setattr("shutil.which", lambda name: "/usr/bin/python")
-    assert python_command() == str(Path(".venv") / "bin" / "python")
-    monkeypatch.setattr("shutil.which", lambda name: sys.executable)
-    assert python_command() == "python"
-    monkeypatch.setattr(sys, "executable", "/opt/bin/python")
-    monkeypatch.setattr("shutil.which", lambda name: None)
-    assert python_command() == "/opt/bin/python"
 
 
 def test_a_missing_dataset_is_asked_for_and_nothing_is_left_behind(tmp_path: Path) -> None:

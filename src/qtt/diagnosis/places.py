@@ -42,8 +42,8 @@ def answer(url: str, timeout: float = TIMEOUT) -> str | None:
 
 def _ask(url: str, timeout: float) -> str:
     """Why there is no answer; empty where there is one."""
-    request = urllib.request.Request(url, method="HEAD", headers={"User-Agent": "qtt"})
     try:
+        request = urllib.request.Request(url, method="HEAD", headers={"User-Agent": "qtt"})
         with urllib.request.urlopen(request, timeout=timeout):
             return ""
     except urllib.error.HTTPError as error:
@@ -51,7 +51,7 @@ def _ask(url: str, timeout: float) -> str:
         return f"HTTP status {error.code}" if refused else ""
     except urllib.error.URLError as error:
         return str(error.reason)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # whatever the network stack raises is one answer: not to be reached
         return str(error) or type(error).__name__
 
 
