@@ -33,11 +33,11 @@ from torch.nn import functional
 from qtt.evaluation.memory import keep_memory
 from qtt.finetune.cv.classification import finetune_script
 from qtt.finetune.cv.classification.data import DataStore
-from qtt.finetune.cv.classification.epoch import choose_device
 from qtt.finetune.cv.classification.pipeline import Pipeline
 from qtt.finetune.cv.classification.recipe import Recipe
 from qtt.finetune.cv.classification.settings import FinetuneSettings
 from qtt.hub.model_hub import load_hub
+from qtt.support.machine import choose_device
 from qtt.types import ModelCard, TaskInfo, Trial
 
 CLASSES = 10

@@ -98,7 +98,7 @@ def _model_hub(name: str) -> Node:
 
 
 def _objective(name: str) -> Node:
-    return {"task": name, "settings": {}}
+    return {"task": name, "function": None, "settings": {}}
 
 
 _OPTIONS: Mapping[str, Callable[[str], Node]] = {

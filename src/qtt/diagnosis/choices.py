@@ -6,20 +6,17 @@ from typing import Any
 from qtt.diagnosis.finding import Finding
 from qtt.errors import QTTError
 from qtt.hub.model_hub import ModelHub, locate_weights
+from qtt.support.machine import choose_device
 
 
 def device(settings: Mapping[str, Any]) -> Iterator[Finding]:
-    """Where training runs, in which precision, and with how many processes that prepare images.
+    """Where training runs, and with how many processes that prepare examples.
 
     settings: of the objective.
     """
-    from qtt.finetune.cv.classification.epoch import choose_device, choose_precision
-
-    chosen = choose_device(str(settings["device"]))
-    mixed = f"; mixed precision is {choose_precision(True, chosen)}" if chosen != "cpu" else ""
-    yield Finding("device", f"{chosen}{mixed}")
+    yield Finding("device", choose_device(str(settings["device"])))
     workers = settings["num_workers"]
-    yield Finding("loaders", f"{workers} processes" if workers else "none: the training process loads images")
+    yield Finding("loaders", f"{workers} processes" if workers else "none: the training process prepares examples itself")
 
 
 def models(hub: ModelHub) -> Iterator[Finding]:

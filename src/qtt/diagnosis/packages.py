@@ -15,6 +15,8 @@ from qtt.cli.announced import option
 from qtt.diagnosis.finding import Finding
 from qtt.errors import ConfigError
 from qtt.support.plugins import GROUPS, installed, load
+from qtt.tasks.registry import GROUP as TASKS
+from qtt.tasks.registry import load_task
 
 HEADLINES = ("torch", "torchvision", "timm", "lightning")
 """Packages that are imported to see whether they can be, and have a line of their own."""
@@ -134,6 +136,8 @@ def _announced(
         mend = f"{group}={point.name} is qtt's own; its author can rename it."
         return Finding(package, f"{found} has a name that is taken", "warning", mend)
     try:
+        if point.group == TASKS:
+            load_task(point.name)
         load(point.group, point.name)
         if group is not None:
             option(group, point.name)

@@ -4,6 +4,8 @@ import os
 import sys
 from pathlib import Path
 
+from qtt.errors import ConfigError
+
 GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 """Files that the drivers of NVIDIA, AMD and Windows' Linux make."""
 
@@ -26,3 +28,21 @@ def trains_on_cpu(device: str | None) -> bool:
         return False
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
     return hidden or not any(Path(driver).exists() for driver in GPU_DRIVERS)
+
+
+def choose_device(device: str) -> str:
+    """`cpu` or `cuda`, initialised so that it can be seeded.
+
+    Raises:
+        ConfigError: the settings ask for CUDA where there is none.
+    """
+    import torch
+
+    available = torch.cuda.is_available()
+    if device == "auto":
+        device = "cuda" if available else "cpu"
+    if device == "cuda":
+        if not available:
+            raise ConfigError("settings.device=cuda, but torch finds no CUDA device. Use auto or cpu.")
+        torch.cuda.init()  # type: ignore[no-untyped-call]
+    return device

@@ -16,8 +16,6 @@ from lightning.pytorch.plugins import MixedPrecision
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from qtt.errors import ConfigError
-
 log = logging.getLogger(__name__)
 
 Loader = DataLoader[tuple[Tensor, Tensor]]
@@ -29,22 +27,6 @@ _HINTS = (
     "module\\(s\\) in eval mode at the start",  # frozen batch norms; `TrainMode` sets the others
     "`isinstance\\(treespec, LeafSpec\\)` is deprecated",  # Lightning against the newest torch
 )
-
-
-def choose_device(device: str) -> str:
-    """`cpu` or `cuda`, initialised so that it can be seeded.
-
-    Raises:
-        ConfigError: the settings ask for CUDA where there is none.
-    """
-    available = torch.cuda.is_available()
-    if device == "auto":
-        device = "cuda" if available else "cpu"
-    if device == "cuda":
-        if not available:
-            raise ConfigError("settings.device=cuda, but torch finds no CUDA device. Use auto or cpu.")
-        torch.cuda.init()  # type: ignore[no-untyped-call]
-    return device
 
 
 def choose_precision(amp: bool, device: str) -> str:

@@ -15,12 +15,12 @@ import torch
 from torch import nn
 
 from qtt.data.user_cache import user_cache
-from qtt.finetune.cv.classification.epoch import choose_device
 from qtt.finetune.cv.classification.model import in_fast_layout
 from qtt.finetune.cv.classification.settings import FinetuneSettings
 from qtt.finetune.cv.classification.sizes import input_size, size_arguments
 from qtt.space.constraints import Footprint
 from qtt.support.files import read_json, write_json
+from qtt.support.machine import choose_device
 from qtt.types import ModelCard, TaskInfo
 
 WARM_UP = 3

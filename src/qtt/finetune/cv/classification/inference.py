@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from qtt.data.image_folder import scan_image_folder
 from qtt.errors import ConfigError
 from qtt.finetune.cv.classification.data import BatchDataset, EvalOrder, Split, cache_limit, open_split
-from qtt.finetune.cv.classification.epoch import choose_device
 from qtt.finetune.cv.classification.model import in_fast_layout
 from qtt.finetune.cv.classification.settings import FinetuneSettings
 from qtt.finetune.cv.classification.sizes import input_size, size_arguments
 from qtt.runs.kept_models import KeptModel
+from qtt.support.machine import choose_device
 from qtt.types import ModelCard, TaskInfo
 
 BATCH = 64

@@ -23,13 +23,13 @@ from qtt.finetune.cv.classification.checkpoint import (
     load_checkpoint,
 )
 from qtt.finetune.cv.classification.data import DataStore
-from qtt.finetune.cv.classification.epoch import choose_device
 from qtt.finetune.cv.classification.memory import OutOfMemory
 from qtt.finetune.cv.classification.pipeline import Pipeline
 from qtt.finetune.cv.classification.recipe import Recipe
 from qtt.finetune.cv.classification.settings import FinetuneSettings
 from qtt.finetune.cv.classification.warm import WarmPipelines
 from qtt.finetune.cv.classification.writer import Checkpoint, CheckpointError, CheckpointWriter
+from qtt.support.machine import choose_device
 from qtt.types import Result, TaskInfo, Trial
 
 _data = DataStore()
