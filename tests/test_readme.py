@@ -15,6 +15,7 @@ from hydra.utils import instantiate
 
 from images import write_image_folder
 from qtt import fetch
+from qtt.cli.commands import COMMANDS
 from qtt.cli.configuration import config_directory
 from qtt.runs.record import RunRecord
 from qtt.space.config_manager import ConfigManager
@@ -64,6 +65,14 @@ def run_script(code: str, folder: Path, timeout: float) -> "subprocess.Completed
     )
     assert done.returncode == 0, done.stderr
     return done
+
+
+def test_commands_of_the_program_exist() -> None:
+    lines = [shlex.split(line, comments=True) for block in blocks("sh") for line in block.splitlines()]
+    called = [words[1:2] for words in lines if words[:1] == ["qtt"]]
+    assert called[0] == [], "alone, it lists them"
+    assert {name for words in called for name in words} <= set(COMMANDS)
+    assert ["doctor"] in called
 
 
 def test_the_readme_has_what_the_tests_below_look_for() -> None:

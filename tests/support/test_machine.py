@@ -1,7 +1,9 @@
 import pytest
+import torch
 
+from qtt.errors import ConfigError
 from qtt.support import machine
-from qtt.support.machine import trains_on_cpu
+from qtt.support.machine import choose_device, trains_on_cpu
 
 
 @pytest.fixture
@@ -35,3 +37,21 @@ def test_settings_come_before_the_machine(host, monkeypatch):
     assert trains_on_cpu("auto"), "a hidden GPU is none"
     host("linux", gpu=False)
     assert not trains_on_cpu("cuda")
+
+
+@pytest.mark.parametrize(
+    ("asked", "available", "chosen"),
+    [("auto", True, "cuda"), ("auto", False, "cpu"), ("cpu", True, "cpu"), ("cuda", True, "cuda")],
+)
+def test_a_gpu_is_taken_and_initialised_where_there_is_one(asked, available, chosen, monkeypatch):
+    begun = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
+    monkeypatch.setattr(torch.cuda, "init", lambda: begun.append(True))
+    assert choose_device(asked) == chosen
+    assert bool(begun) == (chosen == "cuda")
+
+
+def test_a_gpu_that_is_asked_for_and_missing_is_an_error(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match="finds no CUDA device"):
+        choose_device("cuda")

@@ -16,7 +16,10 @@ def device(settings: Mapping[str, Any]) -> Iterator[Finding]:
     """
     yield Finding("device", choose_device(str(settings["device"])))
     workers = settings["num_workers"]
-    yield Finding("loaders", f"{workers} processes" if workers else "none: the training process prepares examples itself")
+    yield Finding(
+        "loaders",
+        f"{workers} processes" if workers else "none: the training process prepares examples itself",
+    )
 
 
 def models(hub: ModelHub) -> Iterator[Finding]:
