@@ -30,6 +30,12 @@ def test_the_wheel_holds_what_a_run_needs(wheel: Path) -> None:
     assert any(name.startswith("qtt/pretrained/tiny/") and name.endswith(".safetensors") for name in names)
 
 
+def test_the_wheel_has_the_program(wheel: Path) -> None:
+    archive = zipfile.ZipFile(wheel)
+    (points,) = [name for name in archive.namelist() if name.endswith("dist-info/entry_points.txt")]
+    assert "[console_scripts]\nqtt = qtt.cli.main:main\n" in archive.read(points).decode()
+
+
 def test_the_unpacked_wheel_searches_from_another_folder(wheel: Path, tmp_path: Path) -> None:
     site = tmp_path / "site"
     with zipfile.ZipFile(wheel) as archive:
