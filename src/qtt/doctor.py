@@ -50,10 +50,10 @@ def main(arguments: Sequence[str] | None = None, probe: places.Probe = places.an
 
 def diagnose(probe: places.Probe) -> list[Topic]:
     """Look at everything; nothing is raised, and nothing waits for longer than the probe does."""
-    python = look("Packages", [("python", packages.python), ("packages", packages.required)])
-    torch = sys.modules.get("torch")
+    installed = look("Packages", [("python", packages.python), ("packages", packages.required)])
+    torch = sys.modules.get("torch")  # where the look at packages could import it
     return [
-        python,
+        installed,
         look("Extras", [("extras", packages.extras)]),
         look("Added by other packages", [("entry points", _plugins)]),
         look(

@@ -112,7 +112,7 @@ class CommandLine:
             elif flag in FOLDER_FLAGS and (equals or rest):
                 folder = Path(value if equals else rest.pop(0)).absolute()
             elif flag in VALUED_FLAGS and (equals or rest):
-                _ = value or rest.pop(0)
+                del rest[: 0 if equals else 1]
             elif word in PLAIN_FLAGS:
                 multirun |= word in PLAIN_FLAGS[:2]
             else:
