@@ -20,6 +20,10 @@ class ModelHubError(QTTError):
     """A model that is unknown to the hub, or weights that cannot be had."""
 
 
+class EnvironmentFault(QTTError):  # noqa: N818 - it is no error of anyone's
+    """A fault of the world and of no pipeline: a device, a disk or memory that is not there now."""
+
+
 class JournalError(QTTError):
     """A journal that cannot be read, or does not belong to this search."""
 

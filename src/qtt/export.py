@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with errors_for_people():
         options = _parse(sys.argv[1:] if arguments is None else list(arguments))
         run_dir, out, which = (options.pop(name) for name in ("run_dir", "out", "model"))
-        record = RunRecord.load(run_dir)
+        record = RunRecord.load(run_dir, options.pop("data"))
         with console.status("Writing and checking"):
             done = task_of(record).export(record, out, model=which, **options)
     kept = done.model
@@ -56,6 +56,7 @@ def _parser(task: Task) -> argparse.ArgumentParser:
     parser.add_argument("run_dir", type=Path, help="folder of the search")
     parser.add_argument("--model", default="best", help="best (in validation), incumbent, or a pipeline's id")
     parser.add_argument("--out", type=Path, help="folder to write to (default: export in that of the search)")
+    parser.add_argument("--data", type=Path, help="where the dataset is now (default: where it was)")
     task.export_arguments(parser)
     return parser
 

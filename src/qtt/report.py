@@ -40,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="DIR",
         help="where to put the figures as PNG and SVG (default: figures beside the default HTML file)",
     )
+    parser.add_argument("--data", type=Path, help="where the dataset is now (default: where it was)")
     options = parser.parse_args(arguments)
     console = Console(highlight=False)
     with errors_for_people():
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _write(options: argparse.Namespace, console: Console) -> None:
-    views = [RunView.load(path) for path in find_runs(options.runs)]
+    views = [RunView.load(path, options.data) for path in find_runs(options.runs)]
     with console.status("reading") as status:
         if len(views) == 1:
             home, name = views[0].record.path, "report.html"

@@ -23,7 +23,7 @@ from rich.text import Text
 
 from qtt.cli.configuration import config_directory, configured_errors_for_people, plain, prepare
 from qtt.cli.invocation import command_for
-from qtt.cli.messages import INTERRUPTED
+from qtt.cli.messages import FAULT, INTERRUPTED
 from qtt.cli.run_names import run_directory
 from qtt.errors import ConfigError
 from qtt.hub.model_hub import ModelHub
@@ -67,10 +67,12 @@ def _app(config: DictConfig) -> None:
     directory = run_directory(config, settings.overrides.task, settings.runtime.choices)
     with configured_errors_for_people():
         summary = search(config, directory)
-        test = {} if summary.interrupted else _evaluate_unless_interrupted(config, summary)
+        test = {} if summary.interrupted or summary.fault else _evaluate_unless_interrupted(config, summary)
     show(summary, test, config)
     if summary.interrupted:
         sys.exit(INTERRUPTED)
+    if summary.fault is not None:
+        sys.exit(FAULT)
     if summary.incumbent is None:
         sys.exit(1)
 
@@ -84,7 +86,8 @@ def show(summary: Summary, test: Mapping[str, float], config: DictConfig) -> Non
     else:
         winner = f"Best pipeline: #{best.config_id} at epoch {best.fidelity}, validation {best.score:.4f}"
         lines = [Text(winner), *(Text(f"{k}: {v:.4f}", style="bold") for k, v in test.items()), *lines]
-    arguments = shlex.join(sys.argv[1:]) if summary.interrupted else _longer(sys.argv[1:], config)
+    unfinished = summary.interrupted or summary.fault is not None
+    arguments = shlex.join(sys.argv[1:]) if unfinished else _longer(sys.argv[1:], config)
     lines.append(Text(f"To search on: {command_for('run')} {arguments}"))
     console = Console(highlight=False)
     for line in lines:
@@ -113,9 +116,10 @@ def search(config: DictConfig, directory: Path) -> Summary:
         trackers=list(instantiate(config.tracker).values()),
         isolation=config.isolation,
         disk_quota_gb=config.disk_quota_gb,
+        patience=config.patience_s,
         files={"config.yaml": OmegaConf.to_yaml(config, resolve=True), **needs},
     )
-    return tuner.run(task, config.budget.seconds, config.budget.evaluations)
+    return tuner.run(task, config.budget.seconds, config.budget.evaluations, retry_failed=config.retry_failed)
 
 
 def objective_of(config: DictConfig, kind: Task) -> Task | Objective:

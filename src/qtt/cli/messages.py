@@ -10,10 +10,13 @@ from typing import NoReturn
 from rich.console import Console
 from rich.text import Text
 
-from qtt.errors import QTTError
+from qtt.errors import EnvironmentFault, QTTError
 
 INTERRUPTED = 130
 """Exit status after an interrupt, as shells have it."""
+
+FAULT = 3
+"""Exit status after a fault of the world that was not mended in time: mend it and repeat the command."""
 
 MISUSED = 2
 """Exit status after a command line that means nothing, as argparse has it."""
@@ -26,9 +29,14 @@ def stop_as_by_ctrl_c() -> None:
 
 @contextmanager
 def errors_for_people() -> Iterator[None]:
-    """Turn qtt's own errors, which say what to do, and a full disk into a message and exit status 1."""
+    """Turn qtt's own errors, which say what to do, and a full disk into a message and exit status 1.
+
+    A fault of the world, which may mend, is told with status 3.
+    """
     try:
         yield
+    except EnvironmentFault as error:
+        fail(str(error), FAULT)
     except QTTError as error:
         fail(str(error))
     except OSError as error:

@@ -16,6 +16,9 @@ UNNAMED = (
     "tracker",
     "quiet=",
     "disk_quota_gb",
+    "patience_s",
+    "retry_failed",
+    "trainer",
     "isolation",
     "weights_dir",
 )

@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterable, Mapping
 from typing import Any
 
 from qtt.errors import ObjectiveError, QTTError
+from qtt.evaluation.faults import ENVIRONMENT, is_of_the_world
 from qtt.types import Objective, RawResult, Result, Status, TaskInfo, Trial
 
 REASON_LENGTH = 500
@@ -25,7 +26,9 @@ def run_step(objective: Objective, trial: Trial, task: TaskInfo) -> Generator[Re
         if not reached:
             raise ObjectiveError("The objective returned no result.")
     except Exception as error:
-        told = getattr(error, "info", None) if isinstance(error, QTTError) else None
+        told = dict(getattr(error, "info", {})) if isinstance(error, QTTError) else {}
+        if is_of_the_world(error):
+            told[ENVIRONMENT] = True
         yield failure(trial, describe(error), time.monotonic() - start, traceback.format_exc(), told)
 
 

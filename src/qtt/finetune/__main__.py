@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = wide_console()
     stop_as_by_ctrl_c()
     with errors_for_people():
-        tuner = QuickTuner.load(options.run_dir)
+        tuner = QuickTuner.load(options.run_dir, data=options.data)
         try:
             tuner.finetune(
                 options.k,
@@ -68,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--budget", type=_seconds, help="seconds for all of them together (default: no limit)"
     )
+    parser.add_argument("--data", type=Path, help="where the dataset is now (default: where it was)")
     parser.add_argument(
         "--pipelines", type=int, nargs="+", metavar="ID", help="these pipelines in place of the best"
     )

@@ -32,14 +32,16 @@ class RunView:
     problems: tuple[str, ...]
 
     @classmethod
-    def load(cls, path: Path) -> Self:
+    def load(cls, path: Path, data: Path | None = None) -> Self:
         """Read a run folder.
+
+        data: where the dataset is now; None: where it was.
 
         Raises:
             ConfigError: it is none, or was written by another version.
             JournalError: its journal is damaged.
         """
-        record = RunRecord.load(path)
+        record = RunRecord.load(path, data)
         problems: list[str] = []
         known = tuple(e for e in record.entries if 0 <= e.result.config_id < len(record.candidates))
         if len(known) < len(record.entries):

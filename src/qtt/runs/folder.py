@@ -20,7 +20,7 @@ import logging
 import platform
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -79,8 +79,13 @@ class RunFolder:
         self._handler.close()
         self._lock.release()
 
-    def claim(self, candidates: Candidates, task: TaskInfo) -> None:
+    def claim(self, candidates: Candidates, task: TaskInfo, where_it_runs: Collection[str] = ()) -> None:
         """Write down what is searched, or check that a resumed search is about the same.
+
+        A search may move: data of the same content may lie elsewhere, and settings that belong to a place or
+        a machine may be others; those of the latest run are written down.
+
+        where_it_runs: names of such settings.
 
         Raises:
             ConfigError: the folder holds a search over other candidates or another task.
@@ -89,7 +94,7 @@ class RunFolder:
             self._compare(self._candidates, _beginning(self.candidates()), _beginning(candidates))
         else:
             self._write_candidates(candidates)
-        self.agree("task.json", _task_dict(task))
+        self._agree_on_task(_plain([_task_dict(task)])[0], where_it_runs)
         write_json(self.path / "environment.json", environment())
 
     def candidates(self) -> Candidates:
@@ -133,6 +138,14 @@ class RunFolder:
             self._compare(path, read_json(path), json.loads(json.dumps(data)))
         else:
             write_json(path, data)
+
+    def _agree_on_task(self, new: dict[str, Any], where_it_runs: Collection[str]) -> None:
+        path = self.path / "task.json"
+        if path.exists():
+            old = read_json(path)
+            known = old.get("dataset") is not None and new["dataset"] is not None
+            self._compare(path, *(_searched(task, where_it_runs, known) for task in (old, new)))
+        write_json(path, new)
 
     def task(self) -> TaskInfo:
         """The task that was searched, without what belongs to one place or moment.
@@ -237,6 +250,13 @@ def _plain(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def _task_dict(task: TaskInfo) -> dict[str, Any]:
     return {key: value for key, value in task.to_dict().items() if key not in PASSING}
+
+
+def _searched(task: Mapping[str, Any], where_it_runs: Collection[str], content_known: bool) -> dict[str, Any]:
+    """What of a task's dict tells one search from another; its place only where its content is not known."""
+    kept = {name: value for name, value in task.items() if name != "path" or not content_known}
+    settings = task.get("settings") or {}
+    return kept | {"settings": {name: v for name, v in settings.items() if name not in where_it_runs}}
 
 
 def _size(folder: Path | None) -> int:

@@ -2,11 +2,13 @@
 
 import json
 import os
-from dataclasses import dataclass
+import shutil
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qtt.errors import JournalError, ObjectiveError
-from qtt.types import Result
+from qtt.support.files import write_text
+from qtt.types import Result, Status
 
 
 @dataclass(frozen=True)
@@ -28,9 +30,8 @@ class Journal:
 
     def append(self, result: Result, elapsed: float) -> None:
         """Write one result and sync it to disk before returning."""
-        line = json.dumps({"elapsed": round(elapsed, 3), **result.to_dict()}, allow_nan=False)
         with self.path.open("ab") as file:
-            file.write(line.encode() + b"\n")
+            file.write(_line(result, elapsed).encode())
             file.flush()
             os.fsync(file.fileno())
 
@@ -51,6 +52,20 @@ class Journal:
         lines = whole.split(b"\n") if whole else []
         return [self._parse(line, number) for number, line in enumerate(lines, start=1)]
 
+    def forgive_failures(self) -> int:
+        """Let failed pipelines be asked again: their failures become steps that were cut off; how many.
+
+        What they took stays spent. The file as it was is kept beside the new one.
+        """
+        entries = self.read()
+        failed = [entry for entry in entries if entry.result.status is Status.FAILED]
+        if not failed:
+            return 0
+        shutil.copy2(self.path, self.path.with_name(f"{self.path.name}.before-retry"))
+        lines = [_line(_forgiven(e.result) if e in failed else e.result, e.elapsed) for e in entries]
+        write_text(self.path, "".join(lines))
+        return len(failed)
+
     def _parse(self, line: bytes, number: int) -> Entry:
         try:
             data = json.loads(line)
@@ -60,3 +75,11 @@ class Journal:
                 f"Line {number} of {self.path} is damaged ({error}). Remove that line to go on without its "
                 "result, or give the search another run folder."
             ) from error
+
+
+def _line(result: Result, elapsed: float) -> str:
+    return json.dumps({"elapsed": round(elapsed, 3), **result.to_dict()}, allow_nan=False) + "\n"
+
+
+def _forgiven(result: Result) -> Result:
+    return replace(result, status=Status.TIMEOUT, info={"forgiven": result.info.get("reason", "")})

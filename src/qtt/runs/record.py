@@ -40,8 +40,10 @@ class RunRecord:
     settings: dict[str, Any]
 
     @classmethod
-    def load(cls, path: str | Path) -> Self:
+    def load(cls, path: str | Path, data: str | Path | None = None) -> Self:
         """Read a run folder.
+
+        data: where the dataset is now; None: where it was.
 
         Raises:
             ConfigError: the folder is none; what was expected is listed.
@@ -56,7 +58,7 @@ class RunRecord:
         return cls(
             path=folder.path,
             candidates=folder.candidates(),
-            task=folder.task(),
+            task=folder.task() if data is None else replace(folder.task(), path=Path(data).absolute()),
             entries=tuple(folder.journal.read(repair=False)),
             finetuning=tuple(folder.finetuning.read(repair=False)),
             environment=_optional(path / "environment.json"),

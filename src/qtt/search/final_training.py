@@ -6,15 +6,23 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.text import Text
 
-from qtt.errors import ConfigError
+from qtt.errors import ConfigError, EnvironmentFault
 from qtt.evaluation import Evaluator
 from qtt.runs.folder import RunFolder
 from qtt.runs.history import History
 from qtt.runs.kept_models import FINETUNED
 from qtt.runs.record import RunRecord
+from qtt.search.faults import Suspicion, patiently
 from qtt.support.clock import Clock
 from qtt.types import Candidates, Result, Status, TaskInfo, Trial
 
@@ -56,7 +64,8 @@ class FinalTraining:
     """Trains pipelines one after the other, until their last epoch or the end of the time.
 
     folder: of the run, locked. searched: what the search has seen. candidates, task: of the search, with the
-    places of this machine. seconds: None for no limit. console: None: nothing is shown.
+    places of this machine. seconds: None for no limit. console: None: nothing is shown. patience: seconds to
+    wait for the world to mend, in the training of each pipeline.
     """
 
     folder: RunFolder
@@ -67,9 +76,15 @@ class FinalTraining:
     clock: Clock
     seconds: float | None
     console: Console | None
+    patience: float = 0.0
 
     def run(self, pipelines: Sequence[int]) -> None:
-        """Train the pipelines; what is finished is kept, and another call goes on from there."""
+        """Train the pipelines; what is finished is kept, and another call goes on from there.
+
+        Raises:
+            EnvironmentFault: data, weights, device or disk did not come back in time.
+        """
+        self._suspicion = Suspicion()
         self._begin = self.clock.now()
         self._history = History(entry.result for entry in self.folder.finetuning.read())
         self._restore()
@@ -109,9 +124,30 @@ class FinalTraining:
         bar = self._progress.add_task(self._name(config_id), total=last, completed=done)
         trial = Trial(config_id, self.candidates.configs[config_id], last)
         task = replace(self.task, best_score=None if best is None else best.score)
-        for result in self.evaluator.evaluate(trial, task, left):
-            self._record(result)
-            self._progress.update(bar, completed=result.fidelity)
+        fault = patiently(lambda: self._attempt(trial, task, bar), self.patience, self._wait)
+        if fault is not None:
+            raise EnvironmentFault(
+                f"{fault} Everything finished is kept; mend it, and the same call goes on."
+            )
+
+    def _attempt(self, trial: Trial, task: TaskInfo, bar: TaskID) -> str | None:
+        """Train, and record results; the fault of the world that was met, which enters no record."""
+        fault = None
+        for result in self.evaluator.evaluate(trial, task, self._left()):
+            fault = self._suspicion.fault(result)
+            if fault is None:
+                self._record(result)
+                self._progress.update(bar, completed=result.fidelity)
+        return fault
+
+    def _wait(self, fault: str, pause: float) -> bool:
+        """Let a pause pass; False where there is less time than that."""
+        left = self._left()
+        if left is not None and left <= pause:
+            return False
+        self._say(("Waiting", "yellow"), f" {pause:.0f} s: {fault}")
+        self.clock.sleep(pause)
+        return True
 
     def _record(self, result: Result) -> None:
         config_id = result.config_id

@@ -5,6 +5,7 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from qtt.errors import ConfigError, ObjectiveError
@@ -13,6 +14,7 @@ from qtt.evaluation.step import timeout
 from qtt.optimizers.base import Optimizer
 from qtt.runs.folder import RunFolder
 from qtt.runs.history import History
+from qtt.search.faults import Suspicion, patiently
 from qtt.support.clock import Clock
 from qtt.support.machine import trains_on_cpu
 from qtt.tracking.base import SearchInfo, Summary, Tracker, TrackerGroup
@@ -39,6 +41,7 @@ class SearchLoop:
         clock: Clock,
         begin: float,
         quota: int | None = None,
+        patience: float = 0.0,
     ) -> None:
         """See `QuickTuner`.
 
@@ -52,6 +55,7 @@ class SearchLoop:
             clock: for all durations.
             begin: what the clock said when this search began.
             quota: bound on all checkpoints together, in bytes.
+            patience: seconds to wait for the world to mend before the search stops.
 
         Raises:
             JournalError: the folder's journal is damaged.
@@ -63,6 +67,9 @@ class SearchLoop:
         self._budget = budget
         self._clock = clock
         self._quota = quota
+        self._patience = patience
+        self._suspicion = Suspicion()
+        self._fault: str | None = None
         self._trackers = TrackerGroup(trackers)
         self._entries = tuple(folder.journal.read())
         self._history = History(entry.result for entry in self._entries)
@@ -96,6 +103,7 @@ class SearchLoop:
                 self._elapsed(),
                 reason,
                 interrupted,
+                self._fault,
             )
             try:
                 self._evaluator.close()
@@ -137,12 +145,31 @@ class SearchLoop:
             trial = self._optimizer.ask()
             if trial is None:
                 return self._nothing_left()
-            self._step = trial, self._clock.now()
             self._trackers.asked(trial, self._elapsed())
-            for result in self._evaluator.evaluate(trial, self._task_now(), self._seconds_left()):
+            self._fault = patiently(partial(self._attempt, trial), self._patience, self._wait)
+            if self._fault is not None and self._spent() is None:
+                return f"Stopped, for this did not mend: {self._fault}"
+        return reason if self._fault is None else f"{reason} It ended waiting: {self._fault}"
+
+    def _wait(self, fault: str, pause: float) -> bool:
+        """Let a pause pass; False where the budget ends before it does."""
+        left = self._seconds_left()
+        seconds = pause if left is None else max(0.0, min(pause, left))
+        logger.info("Waiting %.0f s: %s", seconds, fault)
+        self._trackers.waiting(fault, seconds)
+        self._clock.sleep(seconds)
+        return self._spent() is None
+
+    def _attempt(self, trial: Trial) -> str | None:
+        """Run a step and record its results; the fault of the world that it met, which enters no record."""
+        self._step = trial, self._clock.now()
+        fault = None
+        for result in self._evaluator.evaluate(trial, self._task_now(), self._seconds_left()):
+            fault = self._suspicion.fault(result)
+            if fault is None:
                 self._record(result)
-            self._step = None
-        return reason
+        self._step = None
+        return fault
 
     def _task_now(self) -> TaskInfo:
         """The task with what has changed since the search began: the score to beat, models of proposals."""

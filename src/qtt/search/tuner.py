@@ -48,6 +48,8 @@ class QuickTuner:
     trackers: who is told of the search; default: console and `trajectory.csv`.
     isolation: `process`, `inline` or `auto`; see `qtt.evaluation.make_evaluator`.
     disk_quota_gb: bound on all checkpoints together, in 10⁹ bytes; None: no bound.
+    patience: seconds to wait, in each step, for data, weights, device or disk to come back before a search
+        stops; they count against the budget. Such faults of the world enter no pipeline's record.
     files: texts to keep in the run folder, by file name.
     """
 
@@ -60,6 +62,7 @@ class QuickTuner:
         trackers: Sequence[Tracker] | None = None,
         isolation: str = "auto",
         disk_quota_gb: float | None = None,
+        patience: float = 600.0,
         clock: Clock | None = None,
         files: Mapping[str, str] | None = None,
     ) -> None:
@@ -70,8 +73,10 @@ class QuickTuner:
         self._trackers: Sequence[Tracker] = [ConsoleTracker(), CsvTracker()] if trackers is None else trackers
         self._isolation = isolation
         self._quota = None if disk_quota_gb is None else int(disk_quota_gb * 1e9)
+        self._patience = patience
         self._clock = clock or WallClock()
         self._files = dict(files or {})
+        self._data: str | Path | None = None
         self.summary: Summary | None = None
 
     def run(
@@ -79,11 +84,14 @@ class QuickTuner:
         task_info: TaskInfo | None = None,
         time_budget: float | None = None,
         evaluations: int | None = None,
+        *,
+        retry_failed: bool = False,
     ) -> Summary:
         """Search until the budget is spent, counting what earlier runs in the same folder spent.
 
         time_budget: wall-clock seconds; a step that is under way at the end is cut off.
         evaluations: number of finished epochs.
+        retry_failed: ask pipelines again that failed earlier in the same folder, once their reason is mended.
 
         Raises:
             ConfigError: no budget, an optimizer without candidates, or a folder that holds another search.
@@ -102,11 +110,13 @@ class QuickTuner:
         path = self.path or _default_path(self.optimizer, task)
         with RunFolder(path.absolute()) as folder:
             task = replace(task, work_dir=folder.pipelines)
-            folder.claim(candidates, task)
+            folder.claim(candidates, task, () if self.task is None else self.task.where_it_runs)
             for name, text in {**self._search_space(), **self._files}.items():
                 write_text(folder.path / name, text)
             write_json(folder.path / "search.json", self._settings(task, budget))
             self.path = folder.path
+            if retry_failed and (forgiven := folder.journal.forgive_failures()):
+                logger.info("%d failures are forgotten, and their pipelines may be asked again.", forgiven)
             self.summary = SearchLoop(
                 self.optimizer,
                 make_evaluator(self.objective, folder.log, self._isolation),
@@ -117,25 +127,36 @@ class QuickTuner:
                 clock=self._clock,
                 begin=begin,
                 quota=self._quota,
+                patience=self._patience,
             ).run()
         return self.summary
 
     @classmethod
-    def load(cls, run_dir: str | Path, objective: Objective | Task | None = None, **settings: Any) -> Self:
+    def load(
+        cls,
+        run_dir: str | Path,
+        objective: Objective | Task | None = None,
+        *,
+        data: str | Path | None = None,
+        **settings: Any,
+    ) -> Self:
         """A finished or interrupted search as its folder tells it, to look at and to finetune from.
 
         Args:
             run_dir: the run folder.
             objective: default: that of the search's task, or the function that it had, imported by name.
+            data: where the dataset is now; default: where it was.
             settings: further arguments of `QuickTuner`.
 
         Raises:
             ConfigError: the folder is no run folder, or its objective cannot be imported.
             JournalError: its journal is damaged.
         """
-        record = RunRecord.load(run_dir)
+        record = RunRecord.load(run_dir, data)
         settings = {name: record.settings[name] for name in KEPT if name in record.settings} | settings
-        return cls(None, objective or _objective(record), record.path, **settings)
+        tuner = cls(None, objective or _objective(record), record.path, **settings)
+        tuner._data = data
+        return tuner
 
     def _search_space(self) -> dict[str, str]:
         """The space that the candidates come from, where the optimizer knows it."""
@@ -162,7 +183,7 @@ class QuickTuner:
         """
         if self.path is None or not (self.path / "task.json").exists():
             raise ConfigError("There is nothing to look at before a search. Call run() first.")
-        return RunRecord.load(self.path)
+        return RunRecord.load(self.path, self._data)
 
     def statistics(self) -> pd.DataFrame:
         """Table of the evaluated pipelines, best first; see `qtt.statistics.pipeline_table`.
@@ -220,6 +241,7 @@ class QuickTuner:
                 self._clock,
                 time_budget,
                 console,
+                self._patience,
             ).run(chosen)
         return kept_table(record)
 

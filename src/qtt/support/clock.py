@@ -14,6 +14,10 @@ class Clock(Protocol):
         """Current time in seconds."""
         ...
 
+    def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        ...
+
 
 class WallClock:
     """Real seconds, unaffected by changes of the system time."""
@@ -21,6 +25,10 @@ class WallClock:
     def now(self) -> float:
         """Current time in seconds."""
         return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        time.sleep(seconds)
 
 
 class SimulatedClock:
@@ -32,6 +40,10 @@ class SimulatedClock:
     def now(self) -> float:
         """Current time in seconds, from 0."""
         return self._now
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass; see `advance`."""
+        self.advance(seconds)
 
     def advance(self, seconds: float) -> None:
         """Let time pass.

@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from qtt.errors import ConfigError
+from qtt.errors import EnvironmentFault
 
 GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 """Files that the drivers of NVIDIA, AMD and Windows' Linux make."""
@@ -34,7 +34,7 @@ def choose_device(device: str) -> str:
     """`cpu` or `cuda`, initialised so that it can be seeded.
 
     Raises:
-        ConfigError: the settings ask for CUDA where there is none.
+        EnvironmentFault: the settings ask for CUDA where there is none.
     """
     import torch
 
@@ -43,6 +43,6 @@ def choose_device(device: str) -> str:
         device = "cuda" if available else "cpu"
     if device == "cuda":
         if not available:
-            raise ConfigError("settings.device=cuda, but torch finds no CUDA device. Use auto or cpu.")
+            raise EnvironmentFault("settings.device=cuda, but torch finds no CUDA device. Use auto or cpu.")
         torch.cuda.init()  # type: ignore[no-untyped-call]
     return device

@@ -141,6 +141,8 @@ class Task(ABC):
         which task it is of: see `qtt.tasks.objective_of`.
     examples: what one calls several examples: images, rows, sentences.
     score_name: what a score is.
+    where_it_runs: settings of the objective that belong to a place or machine, and change no score: a search
+        may go on with others.
     files: what a user gives to a kept network, for the help of the commands.
     """
 
@@ -148,6 +150,7 @@ class Task(ABC):
     function: ClassVar[str]
     examples: ClassVar[str] = "examples"
     score_name: ClassVar[str] = "validation score"
+    where_it_runs: ClassVar[tuple[str, ...]] = ()
     files: ClassVar[str] = "files"
 
     @property

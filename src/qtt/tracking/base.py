@@ -38,7 +38,11 @@ class SearchInfo:
 
 @dataclass(frozen=True)
 class Summary:
-    """A search as it ended; elapsed: seconds of the budget spent in all; reason: why it ended."""
+    """A search as it ended.
+
+    elapsed: seconds of the budget spent in all. reason: why it ended. fault: what of the world was not mended
+    in time; None: the search did not end for that.
+    """
 
     run_dir: Path
     candidates: Candidates
@@ -46,6 +50,7 @@ class Summary:
     elapsed: float
     reason: str
     interrupted: bool = False
+    fault: str | None = None
 
     @property
     def incumbent(self) -> Result | None:
@@ -103,6 +108,13 @@ class TrackerGroup:
         """See `Tracker.told`."""
         self._each(lambda tracker: tracker.told(result, history, elapsed))
 
+    def waiting(self, reason: str, seconds: float) -> None:
+        """A fault of the world keeps the search from going on; it tries again in `seconds`.
+
+        Trackers that have a method of this name hear of it.
+        """
+        self._each(lambda tracker: getattr(tracker, "waiting", _ignore)(reason, seconds))
+
     def finish(self, summary: Summary) -> None:
         """See `Tracker.finish`."""
         self._each(lambda tracker: tracker.finish(summary))
@@ -120,3 +132,7 @@ class TrackerGroup:
             level = logging.INFO if tracker is self._half_started else logging.WARNING
             logger.log(level, "%s failed and is switched off: %s", name, error or type(error).__name__)
             logger.info("%s:", name, exc_info=error)
+
+
+def _ignore(reason: str, seconds: float) -> None:
+    """A tracker that does not care."""

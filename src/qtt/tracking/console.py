@@ -88,6 +88,10 @@ class ConsoleTracker:
         if not self._quiet and (event.incumbent or result.status is Status.FAILED):
             self._say(event_line(event, self._progress.name(result.config_id)))
 
+    def waiting(self, reason: str, seconds: float) -> None:
+        """Say what keeps the search from going on."""
+        self._say(Text.assemble((f"Waiting {seconds:.0f} s: ", "yellow"), reason))
+
     def finish(self, summary: Summary) -> None:
         """Print why the search ended and the best pipelines; Ctrl-C does not leave the terminal half-way."""
         with _uninterrupted():
@@ -100,7 +104,7 @@ class ConsoleTracker:
             self._show_end(summary)
 
     def _show_end(self, summary: Summary) -> None:
-        if not self._quiet or summary.interrupted or summary.incumbent is None:
+        if not self._quiet or summary.interrupted or summary.fault or summary.incumbent is None:
             spent = f"{counted(summary.history.evaluations, 'epoch')}, {summary.elapsed:.0f} s"
             self._say(Text(f"{summary.reason} ({spent})"))
         if summary.incumbent is not None:

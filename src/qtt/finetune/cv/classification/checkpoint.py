@@ -12,14 +12,11 @@ from typing import Any
 import torch
 
 from qtt.errors import ConfigError
-from qtt.finetune.cv.classification.settings import FinetuneSettings
+from qtt.finetune.cv.classification.settings import WHERE_IT_RUNS, FinetuneSettings
 from qtt.types import TaskInfo, Trial
 
 FORMAT = 1
 NAME = "last.ckpt"
-WHERE_IT_RUNS = ("num_workers", "cache_mb", "cache_dir", "cache_gb", "device", "oom_accumulation")
-"""Settings that change no learning curve, or say so in their epochs' records."""
-
 EpochRecord = dict[str, Any]
 """`score`, `cost` and `info` of a finished epoch, JSON-able."""
 

@@ -5,6 +5,7 @@ import gc
 import torch
 
 from qtt.errors import QTTError
+from qtt.evaluation.faults import EXPLAINED
 from qtt.finetune.cv.classification.pipeline import Pipeline
 from qtt.finetune.cv.classification.writer import tensors
 
@@ -21,14 +22,15 @@ MEGABYTE = 1e6
 class OutOfMemory(QTTError):  # noqa: N818 - says what happened
     """A pipeline needs more memory than there is.
 
-    chunks: into which its batches were split.
+    chunks: into which its batches were split. on_gpu: whose memory is the pipeline's own; that of the machine
+    may also be short because of others.
     info: goes into the failed result, so that optimizers can learn from it.
     """
 
-    def __init__(self, message: str, chunks: int = 1) -> None:
+    def __init__(self, message: str, chunks: int = 1, on_gpu: bool = False) -> None:
         super().__init__(message)
         self.chunks = chunks
-        self.info = {"out_of_memory": True}
+        self.info = {"out_of_memory": True} | ({EXPLAINED: True} if on_gpu else {})
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -49,6 +51,7 @@ def explain(error: BaseException, pipeline: Pipeline) -> OutOfMemory:
         f"{split}, image size {pipeline.image_size}{peak}. Smaller batches or images, or objective.settings."
         f"oom_accumulation={max(4, 2 * chunks)}, which splits batches when this happens, take less.",
         chunks,
+        on_gpu,
     )
     problem.add_note(f"{type(error).__name__}: {error}")
     return problem

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import lightning
@@ -12,6 +13,7 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from qtt.errors import QTTError
+from qtt.evaluation.faults import EXPLAINED
 from qtt.finetune.cv.classification.mixing import Mixer
 from qtt.finetune.cv.classification.strategies.features import FeatureReader
 
@@ -21,6 +23,8 @@ CHECK_EVERY = 32
 
 class TrainingDiverged(QTTError, FloatingPointError):  # noqa: N818 - says what happened, as FloatingPointError
     """The training loss is not a finite number any more."""
+
+    info = MappingProxyType({EXPLAINED: True})
 
 
 def input_scaling(mean: tuple[float, ...], std: tuple[float, ...]) -> tuple[Tensor, Tensor]:

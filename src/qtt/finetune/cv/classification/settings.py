@@ -7,6 +7,9 @@ from typing import Any, Self
 
 from qtt.errors import ConfigError, unknown
 
+WHERE_IT_RUNS = ("num_workers", "cache_mb", "cache_dir", "cache_gb", "device", "oom_accumulation")
+"""Settings that change no learning curve, or say so in their epochs' records."""
+
 DEVICES = ("auto", "cpu", "cuda")
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qtt.finetune.cv.classification.settings import WHERE_IT_RUNS
 from qtt.tasks.contract import Export, ReportParts, Scoreboard, Task, Watch
 from qtt.types import Candidates, MetaFeatures, ModelCard, TaskInfo
 
@@ -22,6 +23,7 @@ class ImageClassification(Task):
     function = "qtt.finetune.cv.classification.finetune_script"
     examples = "images"
     score_name = "validation accuracy"
+    where_it_runs = WHERE_IT_RUNS
     files = "folders (all images below them) and image files of any kind"
 
     def describe(

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qtt.errors import QTTError
+from qtt.errors import EnvironmentFault
 from qtt.finetune.cv.classification.checkpoint import Progress, first_line, save_checkpoint
 
 log = logging.getLogger(__name__)
@@ -18,8 +18,8 @@ Stamp = tuple[int, int, int]
 """Inode, size and time of a file: it changes whenever the file is replaced."""
 
 
-class CheckpointError(QTTError):
-    """A checkpoint that could not be written."""
+class CheckpointError(EnvironmentFault):
+    """A checkpoint that could not be written, most often because the disk is full."""
 
 
 class Checkpoint:
