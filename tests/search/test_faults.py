@@ -141,7 +141,7 @@ def test_finetuning_waits_as_well(tmp_path: Path) -> None:
     )
     for _ in range(5):
         list(again.objective(Trial(0, {}, 1), TaskInfo(TASK.path, work_dir=tmp_path / "x")))  # type: ignore
-    with pytest.raises(EnvironmentFault, match=r"gone All that finished is kept"):
+    with pytest.raises(EnvironmentFault, match=r"gone Everything finished is kept"):
         again.finetune(k=1)
     assert not (tmp_path / "finetuning.jsonl").exists() or not Journal(tmp_path / "finetuning.jsonl").read()
     assert tuner.summary is not None

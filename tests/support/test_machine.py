@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from qtt.errors import ConfigError
+from qtt.errors import EnvironmentFault
 from qtt.support import machine
 from qtt.support.machine import choose_device, trains_on_cpu
 
@@ -53,5 +53,5 @@ def test_a_gpu_is_taken_and_initialised_where_there_is_one(asked, available, cho
 
 def test_a_gpu_that_is_asked_for_and_missing_is_an_error(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ConfigError, match="finds no CUDA device"):
+    with pytest.raises(EnvironmentFault, match="finds no CUDA device"):
         choose_device("cuda")
