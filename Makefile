@@ -38,7 +38,7 @@ test: $(VENV)/.installed-dev  ## install with the test extras and run the tests
 
 .PHONY: test-slow
 test-slow: $(VENV)/.installed-dev  ## the tests that take minutes
-	@$(BIN)/python -m pytest -m slow --timeout 1800 $(ARGS)
+	@$(BIN)/python -m pytest -m slow --timeout 7200 $(ARGS)
 
 .PHONY: check
 check: $(VENV)/.installed-dev  ## format, lint and types

@@ -4,6 +4,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from qtt.types import Result, TaskInfo, Trial
 
@@ -16,6 +17,7 @@ def score(config_id: int, epoch: int) -> float:
 def recording(trial: Trial, task: TaskInfo) -> Iterator[Result]:
     """Trains with a checkpoint; `epochs.log` beside it lists every epoch that was trained.
 
+    While there is a file `settings["held"]`, no epoch after the second one begins.
     A config's `fate` says what happens in its second epoch: `raise`, `die`, `hang` or `stop`.
     """
     folder = task.pipeline_dir(trial.config_id)
@@ -30,6 +32,8 @@ def recording(trial: Trial, task: TaskInfo) -> Iterator[Result]:
                 _suffer(fate)
                 if fate == "stop":
                     return
+            while epoch > 2 and "held" in task.settings and Path(task.settings["held"]).exists():
+                time.sleep(0.01)
             time.sleep(float(task.settings.get("seconds", 0.0)))
             with (folder.parent / "epochs.log").open("a") as log:
                 log.write(f"{trial.config_id} {epoch}\n")

@@ -8,6 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "qtt", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("qtt")
+"""No example fails for the seconds it takes, which depend on how busy the machine is."""
 
 SHARED = Path(os.environ.get("QTT_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
 

@@ -111,17 +111,23 @@ def ending(trial: Trial, task: TaskInfo) -> Result:
 
 
 def writing(trial: Trial, task: TaskInfo) -> Iterator[Result]:
-    """Reports at once, writes a file meanwhile, and then hangs; with `deaf`, in compiled code."""
-    thread = threading.Thread(target=_write_late, args=(Path(task.settings["file"]),))
-    thread.start()
+    """Reports at once and hangs, while it writes a file as soon as there is `file.go`.
+
+    With `deaf` it hangs in compiled code; `file.deaf` says that it is about to.
+    """
+    file = Path(task.settings["file"])
+    threading.Thread(target=_write_late, args=(file,)).start()
     yield Result(trial.config_id, 1, 0.5, 0.1)
     if task.settings.get("deaf"):
+        file.with_suffix(".deaf").touch()
         ctypes.PyDLL(None).sleep(60)  # does not let other threads run
     time.sleep(60)
 
 
 def _write_late(file: Path) -> None:
-    time.sleep(2)
+    while not file.with_suffix(".go").exists():
+        time.sleep(0.01)
+    time.sleep(0.5)
     file.write_text("whole")
 
 

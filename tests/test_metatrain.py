@@ -20,6 +20,7 @@ from qtt.metatraining.sources import Choice, TableChoice, read_sources
 from qtt.metatraining.stages import Stages
 from qtt.predictors.meta import MetaPerformance
 from qtt.predictors.meta_cost import MetaCost
+from waiting import LIMIT
 
 ROOT = Path(__file__).parents[1]
 
@@ -181,7 +182,7 @@ def test_the_command_explains_a_missing_table(tmp_path: Path) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=LIMIT,
     )
     assert done.returncode == 1
     assert "There is no curve table meta_dataset/tables/quicktune_extended" in done.stderr

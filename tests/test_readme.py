@@ -19,6 +19,7 @@ from qtt.cli.commands import COMMANDS
 from qtt.cli.configuration import config_directory
 from qtt.runs.record import RunRecord
 from qtt.space.config_manager import ConfigManager
+from waiting import LIMIT
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -58,10 +59,10 @@ AFTER = re.findall(r"`python -m qtt\.(\w+) RUN( [^`]+)?`", README)
 """Commands that take a run folder, and their other arguments."""
 
 
-def run_script(code: str, folder: Path, timeout: float) -> "subprocess.CompletedProcess[str]":
+def run_script(code: str, folder: Path) -> "subprocess.CompletedProcess[str]":
     (folder / "example.py").write_text(code)
     done = subprocess.run(
-        [sys.executable, "example.py"], cwd=folder, capture_output=True, text=True, timeout=timeout
+        [sys.executable, "example.py"], cwd=folder, capture_output=True, text=True, timeout=LIMIT
     )
     assert done.returncode == 0, done.stderr
     return done
@@ -114,7 +115,7 @@ def test_fetch_command_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.slow
 def test_the_paper_s_example_runs_for_its_whole_budget(tmp_path: Path) -> None:
     write_image_folder(tmp_path / "path" / "to" / "dataset")
-    shown = run_script(FAST_CLOCK + EXAMPLES[0], tmp_path, timeout=300).stdout
+    shown = run_script(FAST_CLOCK + EXAMPLES[0], tmp_path).stdout
     assert "The budget of 3600 s is spent." in shown
     assert "config_id" in shown, "the statistics are printed"
 
@@ -124,7 +125,7 @@ def test_the_example_of_what_follows_a_search_runs(kept_run: Path, tmp_path: Pat
     test = RunRecord.load(run).task.path / "test"
     shutil.copytree(test, tmp_path / "path" / "to" / "images")
     shutil.copytree(test, tmp_path / "path" / "to" / "dataset" / "test")
-    shown = run_script(EXAMPLES[1], tmp_path, timeout=300).stdout
+    shown = run_script(EXAMPLES[1], tmp_path).stdout
     for column in ("epochs", "config_id", "probability"):
         assert column in shown
     assert (tmp_path / "exported" / "model.safetensors").exists()
@@ -136,13 +137,13 @@ def test_commands_after_a_search_run(command: str, arguments: str, kept_run: Pat
     images = RunRecord.load(run).task.path / "test"
     words = shlex.split(arguments.replace("path/to/test", str(images)).replace("path/to/images", str(images)))
     line = [sys.executable, "-m", f"qtt.{command}", str(run), *words]
-    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
 
 
 def test_the_example_of_an_own_objective_runs(tmp_path: Path) -> None:
-    shown = run_script(EXAMPLES[2], tmp_path, timeout=120).stdout
+    shown = run_script(EXAMPLES[2], tmp_path).stdout
     assert "The budget of 20 epochs is spent." in shown
     assert (tmp_path / "runs" / "own-objective" / "journal.jsonl").exists()
 

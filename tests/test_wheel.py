@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from waiting import LIMIT
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -49,7 +51,7 @@ def test_the_unpacked_wheel_searches_from_another_folder(wheel: Path, tmp_path: 
         env=os.environ | {"PYTHONPATH": str(site)},
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=LIMIT,
     )
     assert done.returncode == 0, done.stderr
     assert "Best pipeline" in done.stdout

@@ -13,6 +13,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from rich.console import Console
 
+import waiting
 from qtt import benchmark
 from qtt.cli.configuration import config_directory
 from qtt.curves.table import CurveTable
@@ -170,7 +171,7 @@ def test_the_command_shows_a_table_and_what_to_do_next(table, tmp_path):
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=waiting.LIMIT,
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -187,6 +188,6 @@ def test_the_command_shows_a_table_and_what_to_do_next(table, tmp_path):
 
 def test_the_command_explains_what_is_missing(tmp_path):
     command = [sys.executable, "-m", "qtt.benchmark"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=waiting.LIMIT)
     assert done.returncode == 1
     assert done.stderr == "Error: table has no value and needs one: add table=… to the command.\n"

@@ -10,11 +10,14 @@ from pathlib import Path
 import pytest
 
 import objectives
+from clocks import HOURS, movable_clock
 from qtt.errors import ConfigError
-from qtt.evaluation import Evaluator, kernel, make_evaluator
+from qtt.evaluation import Evaluator, inline, kernel, make_evaluator
+from qtt.evaluation import process as process_module
 from qtt.evaluation.inline import InlineEvaluator
 from qtt.evaluation.process import ProcessEvaluator, import_path
 from qtt.types import Objective, Result, Status, TaskInfo, Trial
+from waiting import LIMIT, wait_until
 
 TASK = TaskInfo(path=Path())
 
@@ -44,10 +47,8 @@ def make(tmp_path: Path) -> Iterator[Evaluators]:
         evaluator.close()
 
 
-def _run(
-    evaluator: Evaluator, trial: Trial, seconds: float | None = None, task: TaskInfo = TASK
-) -> list[Result]:
-    return list(evaluator.evaluate(trial, task, seconds))
+def _run(evaluator: Evaluator, trial: Trial, task: TaskInfo = TASK) -> list[Result]:
+    return list(evaluator.evaluate(trial, task, None))
 
 
 def test_a_result_dict_comes_back_as_a_result(make: Evaluators, isolation: str) -> None:
@@ -65,15 +66,18 @@ def test_an_exception_is_a_failed_result_and_the_next_step_runs(make: Evaluators
     assert [r.succeeded for r in _run(evaluator, Trial(1, {}, 1))] == [True]
 
 
-def test_a_step_is_cut_off_and_what_it_finished_counts(make: Evaluators, isolation: str) -> None:
-    evaluator = make(objectives.sleeping, isolation)
-    evaluator.start()
-    begin = time.monotonic()
-    results = _run(evaluator, Trial(0, {}, 3), seconds=1.5)
-    assert time.monotonic() - begin < 3.5
-    assert [r.fidelity for r in results[:2]] == [1, 2]
-    assert results[-1].status is Status.TIMEOUT
-    assert math.isnan(results[-1].score)
+@pytest.mark.parametrize("left", [0.3, -1.0])
+def test_a_step_is_cut_off_and_what_it_finished_counts(
+    make: Evaluators, isolation: str, left: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = movable_clock(monkeypatch, inline, process_module)
+    steps = make(objectives.sleeping, isolation).evaluate(Trial(0, {}, 3), TASK, HOURS)
+    assert [next(steps).fidelity for _ in range(2)] == [1, 2]
+    clock.sleep(HOURS - left)
+    (cut_off,) = steps
+    assert cut_off.status is Status.TIMEOUT
+    assert math.isnan(cut_off.score)
+    assert cut_off.cost >= HOURS - left
 
 
 @pytest.mark.parametrize(
@@ -162,25 +166,35 @@ def test_kills_are_counted_as_the_kernel_writes_them(tmp_path: Path, version: in
     assert kernel.out_of_memory_kills(tmp_path / "none", tmp_path) is None
 
 
-def test_what_is_being_written_is_finished_before_the_process_ends(make: Evaluators, tmp_path: Path) -> None:
+def test_what_is_being_written_is_finished_before_the_process_ends(
+    make: Evaluators, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process_module, "ANSWER", LIMIT)
     task = TaskInfo(path=Path(), settings={"file": str(tmp_path / "file")})
     evaluator = make(objectives.writing, "process")
-    steps = evaluator.evaluate(Trial(0, {}, 2), task, 30.0)
+    steps = evaluator.evaluate(Trial(0, {}, 2), task, None)
     assert next(steps).succeeded
-    assert not (tmp_path / "file").exists()
+    (tmp_path / "file.go").touch()
     evaluator.close()
     assert (tmp_path / "file").read_text() == "whole"
 
 
-def test_a_process_that_does_not_listen_is_killed(make: Evaluators, tmp_path: Path) -> None:
+def test_a_process_that_does_not_listen_is_killed(
+    make: Evaluators, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process_module, "GRACE", LIMIT)  # a process that is waited for ends by itself
     task = TaskInfo(path=Path(), settings={"file": str(tmp_path / "file"), "deaf": True})
     evaluator = make(objectives.writing, "process")
-    steps = evaluator.evaluate(Trial(0, {}, 2), task, 30.0)
+    assert isinstance(evaluator, ProcessEvaluator)
+    steps = evaluator.evaluate(Trial(0, {}, 2), task, None)
     assert next(steps).succeeded
+    wait_until((tmp_path / "file.deaf").exists)
     time.sleep(0.2)
-    begin = time.monotonic()
+    (tmp_path / "file.go").touch()
+    process = evaluator._process
     evaluator.close()
-    assert time.monotonic() - begin < 5
+    assert process is not None
+    assert process.returncode == -signal.SIGKILL
     assert not (tmp_path / "file").exists()
 
 
@@ -230,10 +244,9 @@ def test_the_process_ends_when_its_search_is_gone(make: Evaluators, tmp_path: Pa
     assert process is not None
     assert process.stdin is not None
     evaluator._send({"trial": Trial(0, {}, 1).to_dict(), "task": task.to_dict()})
-    while not (tmp_path / "mark").exists():
-        time.sleep(0.05)
+    wait_until((tmp_path / "mark").exists, process)
     process.stdin.close()
-    assert process.wait(timeout=10) == 0
+    assert process.wait(LIMIT) == 0
 
 
 def test_functions_that_cannot_be_imported_run_inline(make: Evaluators) -> None:

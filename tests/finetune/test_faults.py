@@ -77,13 +77,13 @@ def _search(task: TaskInfo, folder: Path, pipelines: int) -> QuickTuner:
 @pytest.mark.slow
 def test_fifty_kills_lose_and_repeat_nothing(make_task: MakeTask, tmp_path: Path, pids: list[int]) -> None:
     task, pipelines = make_task(), 2 * KILLS
-    _search(task, tmp_path / "whole", pipelines).run(task, time_budget=600)
+    _search(task, tmp_path / "whole", pipelines).run(task, evaluations=99_999)
     whole = _results(tmp_path / "whole")
     assert len(whole) == EPOCHS * pipelines
     pids.clear()
     killer = Killer(pids, tmp_path / "killed" / "journal.jsonl")
     killer.start()
-    _search(task, tmp_path / "killed", pipelines).run(task, time_budget=1500)
+    _search(task, tmp_path / "killed", pipelines).run(task, evaluations=99_999)
     killed = _results(tmp_path / "killed")
     finished = {key: learned for key, learned in killed if learned is not None}
     entries = _entries(tmp_path / "killed")

@@ -146,7 +146,7 @@ def test_every_group_follows_the_formula(options: dict, name: str, layer_decay: 
         assert min(_plateau_factors(recipe, scores)) < 1
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     options=st.sampled_from(SCHEDULES),
     name=st.sampled_from(NAMES),

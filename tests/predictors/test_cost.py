@@ -103,7 +103,7 @@ def test_posterior_mode_against_a_numerical_optimum():
     assert posterior(inputs, ids, means, counts)[fresh] == pytest.approx(alone[fresh] + effect, abs=1e-3)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.dictionaries(st.integers(0, 39), st.floats(1e-6, 1e8), min_size=1, max_size=12))
 def test_costs_are_always_positive_and_finite(seconds):
     history = History(Result(i, 1, 0.5, value) for i, value in seconds.items())

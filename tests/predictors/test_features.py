@@ -128,7 +128,7 @@ full_configs = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(full_configs, min_size=1, max_size=4))
 def test_the_complete_space_is_encoded_injectively_and_survives_json(configs):
     options = {"model": tuple(card.name for card in CARDS), **FULL}

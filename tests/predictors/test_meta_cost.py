@@ -143,7 +143,7 @@ def test_failures_teach_no_cost():
     np.testing.assert_array_equal(conditioned([failed]), conditioned([]))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.dictionaries(st.integers(0, COUNT - 1), st.floats(1e-6, 1e8), min_size=1, max_size=12))
 def test_costs_are_always_positive_seconds(seconds):
     predicted = conditioned([Result(i, 1, 0.5, value) for i, value in seconds.items()])

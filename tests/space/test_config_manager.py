@@ -28,7 +28,7 @@ seeds = st.integers(0, 2**31)
 
 
 @given(variants, seeds)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_samples_validate_and_hold_native_values(variant: str, seed: int) -> None:
     manager = MANAGERS[variant]
     candidates = manager.sample(5, seed)
@@ -44,7 +44,7 @@ def test_samples_validate_and_hold_native_values(variant: str, seed: int) -> Non
 
 
 @given(variants, seeds, st.integers(1, 60))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_sampling_is_a_function_of_its_arguments_and_repeats_nothing(variant: str, seed: int, n: int) -> None:
     manager = MANAGERS[variant]
     first = manager.sample(n, seed)

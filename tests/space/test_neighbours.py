@@ -20,7 +20,7 @@ CHILDREN = {child: parent for child, (parent, _) in CONDITIONS.items()}
 
 
 @given(variants, seeds)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_neighbours_are_valid_new_distinct_and_the_same_for_the_same_seed(variant: str, seed: int) -> None:
     manager = MANAGERS[variant]
     config = manager.sample(1, seed).configs[0]
@@ -34,7 +34,7 @@ def test_neighbours_are_valid_new_distinct_and_the_same_for_the_same_seed(varian
 
 
 @given(variants, seeds)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_one_to_three_choices_move_to_an_option_beside(variant: str, seed: int) -> None:
     manager = MANAGERS[variant]
     config = manager.sample(1, seed).configs[0]
@@ -92,7 +92,7 @@ def test_neighbours_of_an_impossible_config_are_refused() -> None:
 
 
 @given(seeds, st.sampled_from(["quickstart", "tool_paper"]))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_pipeline_of_another_space_becomes_a_valid_one(seed: int, variant: str) -> None:
     config = MANAGERS["full"].sample(1, seed).configs[0]
     adapted = MANAGERS[variant].adapt(config, HUB[config["model"]])
@@ -104,7 +104,7 @@ def test_a_pipeline_of_another_space_becomes_a_valid_one(seed: int, variant: str
 
 
 @given(variants, seeds)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_pipeline_of_the_same_space_stays_as_it_is(variant: str, seed: int) -> None:
     config = MANAGERS[variant].sample(1, seed).configs[0]
     assert MANAGERS[variant].adapt(config) == config

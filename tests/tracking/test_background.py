@@ -8,6 +8,7 @@ from qtt.tracking import SearchInfo, Summary, TrackerGroup
 from qtt.tracking.background import BackgroundTracker
 from qtt.types import Result, Trial
 from trackers import ENTRIES, RESULTS, play, search, summary, tell
+from waiting import LIMIT
 
 
 class Listener:
@@ -20,7 +21,7 @@ class Listener:
         self._fails_in = fails_in
 
     def _hear(self, name: str, what: object) -> None:
-        assert self.may_go.wait(30.0)
+        assert self.may_go.wait(LIMIT)
         if name == self._fails_in:
             raise OSError("no network")
         self.heard.append(what)
@@ -41,7 +42,7 @@ class Listener:
 def test_everything_is_heard_in_order_with_the_history_of_that_time(tmp_path: Path) -> None:
     listener = Listener()
     listener.may_go.clear()
-    tracker = BackgroundTracker(listener, 30.0)
+    tracker = BackgroundTracker(listener, LIMIT)
     tracker.start(search(tmp_path, 2))
     history = History(RESULTS[:2])
     tell(tracker, ENTRIES[2:], history)
@@ -61,7 +62,7 @@ def test_a_tracker_that_hangs_is_left_behind(tmp_path: Path, caplog: pytest.LogC
 
 @pytest.mark.parametrize("where", ["start", "asked", "told", "finish"])
 def test_what_fails_is_reported_once(where: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    play(TrackerGroup([BackgroundTracker(Listener(where), 30.0)]), tmp_path)
+    play(TrackerGroup([BackgroundTracker(Listener(where), LIMIT)]), tmp_path)
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert warnings == ["BackgroundTracker failed and is switched off: no network"]
 
@@ -69,7 +70,7 @@ def test_what_fails_is_reported_once(where: str, tmp_path: Path, caplog: pytest.
 def test_a_second_interrupt_ends_the_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     listener = Listener()
     listener.may_go.clear()
-    tracker = BackgroundTracker(listener, 30.0)
+    tracker = BackgroundTracker(listener, LIMIT)
     tracker.start(search(tmp_path))
 
     def interrupt(thread: threading.Thread, timeout: float | None = None) -> None:
@@ -82,4 +83,4 @@ def test_a_second_interrupt_ends_the_wait(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_tracker_that_never_started_has_nothing_to_finish(tmp_path: Path) -> None:
-    BackgroundTracker(Listener(), 30.0).finish(summary(tmp_path, History()))
+    BackgroundTracker(Listener(), LIMIT).finish(summary(tmp_path, History()))

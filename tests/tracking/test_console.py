@@ -12,6 +12,7 @@ from qtt.tracking import console as module
 from qtt.tracking.console import ConsoleTracker
 from qtt.types import Budget, Trial
 from trackers import CANDIDATES, ENTRIES, play, search, summary, tell
+from waiting import wait_until
 
 
 def _console(terminal: bool = False, width: int = 120) -> tuple[Console, io.StringIO]:
@@ -63,11 +64,9 @@ def test_a_silent_search_shows_a_sign_of_life(tmp_path: Path, monkeypatch: pytes
     tell(tracker, ENTRIES, history)
     tracker.asked(Trial(1, CANDIDATES.configs[1], 3), 51.0)
     clock.advance(52.0)
-    deadline = time.monotonic() + 20.0
-    while "now" not in out.getvalue() and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: "   0:52 " in out.getvalue() and out.getvalue().endswith("\n"))
     tracker.finish(summary(tmp_path, history))
-    line = next(line for line in out.getvalue().splitlines() if "now" in line)
+    line = next(line for line in out.getvalue().splitlines() if line.startswith("   0:52 "))
     assert line == (
         "   0:52  best 0.8000 · 4 epochs of 3 pipelines · 1 failed · now #1 resnet, epoch 3 · 0:08 left"
     )

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from qtt.cli.configuration import check_overrides, config_directory
 from qtt.cli.run_names import run_directory
 from qtt.run import with_quiet
+from waiting import LIMIT
 
 SEARCH = [
     "+experiment=quickstart",
@@ -29,7 +30,7 @@ def _compose(*overrides: str) -> DictConfig:
 
 def _run(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "qtt.run", *arguments]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=400)
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=LIMIT)
 
 
 def test_the_flag_becomes_a_value_that_hydra_knows() -> None:
@@ -77,7 +78,6 @@ def test_a_typo_beside_the_flag_is_explained(capsys: pytest.CaptureFixture[str])
     assert "did you mean budget.seconds" in capsys.readouterr().err
 
 
-@pytest.mark.timeout(400)
 def test_a_quiet_search_prints_its_result_alone(tmp_path: Path) -> None:
     quiet = _run(*SEARCH, "--quiet", "tracker=all", "optimizer.weights=mtlbm/micro", cwd=tmp_path)
     assert quiet.returncode == 0, quiet.stderr
@@ -95,7 +95,6 @@ def test_a_quiet_search_prints_its_result_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(800)
 def test_a_quiet_sweep_is_quiet(tmp_path: Path) -> None:
     sweep = _run("-m", *SEARCH, "--quiet", "seed=0,1", cwd=tmp_path)
     assert sweep.returncode == 0, sweep.stderr

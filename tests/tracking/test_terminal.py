@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from qtt.runs.record import RunRecord
+from waiting import LIMIT
 
 CTRL_C = b"\x03"
 CURSOR_HIDDEN, CURSOR_SHOWN = "\x1b[?25l", "\x1b[?25h"
@@ -38,8 +39,8 @@ def _session(arguments: Sequence[str], cwd: Path, interrupt_at: str, times: int 
         os.execv(sys.executable, [sys.executable, "-m", "qtt.run", *arguments])
     before = termios.tcgetattr(terminal)
     output, pressed, next_press = b"", 0, float("inf")
-    deadline = time.monotonic() + 200.0
-    while time.monotonic() < deadline:
+    begin = time.monotonic()
+    while time.monotonic() - begin < LIMIT:
         if select.select([terminal], [], [], 0.1)[0]:
             try:
                 output += os.read(terminal, 65536)
@@ -50,6 +51,8 @@ def _session(arguments: Sequence[str], cwd: Path, interrupt_at: str, times: int 
         if pressed < times and time.monotonic() >= next_press:
             os.write(terminal, CTRL_C)
             pressed, next_press = pressed + 1, time.monotonic() + 0.4
+    else:
+        os.kill(child, signal.SIGKILL)
     restored = termios.tcgetattr(terminal) == before
     _, status = os.waitpid(child, 0)
     os.close(terminal)
@@ -59,13 +62,12 @@ def _session(arguments: Sequence[str], cwd: Path, interrupt_at: str, times: int 
 SEARCH = [
     "+experiment=quickstart",
     "num_candidates=8",
-    "budget.seconds=300",
+    "budget.seconds=7200",
     "search_space.narrow={batch_size:[64],sched:[cosine],opt:[adamw],lr:[0.001]}",
     "run_dir=run",
 ]
 
 
-@pytest.mark.timeout(400)
 def test_ctrl_c_keeps_everything_restores_the_terminal_and_says_how_to_go_on(tmp_path: Path) -> None:
     session = _session(SEARCH, tmp_path, r"0\.\d{4}.*  #\d+ \w+, epoch 1")
     assert session.status == 130, session.text
@@ -85,7 +87,6 @@ def test_ctrl_c_keeps_everything_restores_the_terminal_and_says_how_to_go_on(tmp
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
 @pytest.mark.parametrize("moment", ["Searching", "now +"])
 def test_an_impatient_user_finds_the_terminal_as_it_was(moment: str, tmp_path: Path) -> None:
     session = _session([*SEARCH, "tracker=all"], tmp_path, moment, times=3)

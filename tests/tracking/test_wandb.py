@@ -3,7 +3,7 @@ import os
 import socket
 import subprocess
 import sys
-import time
+import threading
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,10 +13,11 @@ import pytest
 
 from qtt.errors import ConfigError
 from qtt.runs.history import History
-from qtt.tracking import TrackerGroup
+from qtt.tracking import SearchInfo, TrackerGroup
 from qtt.tracking import wandb as module
 from qtt.tracking.wandb import WandbTracker
 from trackers import ENTRIES, RESULTS, play, search, summary, tell
+from waiting import LIMIT
 
 pytestmark = [
     pytest.mark.skipif(find_spec("wandb") is None, reason="the extra wandb is not installed"),
@@ -27,7 +28,9 @@ pytestmark = [
 
 @pytest.fixture(autouse=True)
 def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """W&B's caches stay in the test's folder, and its service ends with the test."""
+    """W&B's caches stay in the test's folder, and its service has all the time and ends with the test."""
+    monkeypatch.setattr(module, "INIT_SECONDS", LIMIT)
+    monkeypatch.setenv("WANDB__SERVICE_WAIT", str(LIMIT))
     for name in ("DATA", "CACHE", "CONFIG"):
         monkeypatch.setenv(f"WANDB_{name}_DIR", str(tmp_path / "home"))
     yield
@@ -144,7 +147,7 @@ def test_what_a_killed_search_lost_is_logged_when_it_is_resumed(tmp_path: Path) 
     play(WandbTracker(mode="offline", quiet=True), tmp_path, until=1)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     environment.pop("WANDB_SERVICE", None)  # its own service, which dies with it
-    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], env=environment)
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], env=environment, timeout=LIMIT)
     assert killed.returncode == -9
     assert len(list(tmp_path.glob("wandb/offline-run-*"))) == 2
     play(WandbTracker(mode="offline", quiet=True), tmp_path, known=4)
@@ -163,7 +166,15 @@ def test_wandb_sync_takes_the_folder(tmp_path: Path) -> None:
 def test_where_the_server_does_not_answer_the_run_is_kept_offline(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(module, "INIT_SECONDS", 3.0)
+    told = threading.Event()
+    usual = module._Run._init
+
+    def init(self: Any, search: SearchInfo, mode: Any) -> Any:
+        assert told.wait(LIMIT), "the search waits"
+        monkeypatch.setattr(module, "INIT_SECONDS", 3.0 if mode == "online" else LIMIT)
+        return usual(self, search, mode)
+
+    monkeypatch.setattr(module._Run, "_init", init)
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen()  # connections are accepted and never answered
@@ -171,11 +182,10 @@ def test_where_the_server_does_not_answer_the_run_is_kept_offline(
         monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
         monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
         tracker = WandbTracker(mode="online", quiet=True)
-        begin = time.monotonic()
         tracker.start(search(tmp_path))
         history = History()
         tell(tracker, ENTRIES, history)
-        assert time.monotonic() - begin < 1.0, "the search does not wait"
+        told.set()
         tracker.finish(summary(tmp_path, history))
     assert "Weights & Biases cannot be reached" in caplog.text
     monkeypatch.delenv("WANDB_BASE_URL")
