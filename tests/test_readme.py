@@ -13,6 +13,7 @@ import timm
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
+from clocks import COUNTING_CLOCK
 from images import write_image_folder
 from qtt import fetch
 from qtt.cli.commands import COMMANDS
@@ -24,15 +25,6 @@ from waiting import LIMIT
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 GUIDES = [README, (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")]
-
-FAST_CLOCK = """
-import qtt.support.clock, qtt.search.tuner
-class Fast(qtt.support.clock.WallClock):
-    def now(self):
-        return 100 * super().now()
-qtt.search.tuner.WallClock = Fast
-"""
-"""An hour of budget in 36 seconds, put before an example that itself stays as it is printed."""
 
 
 def blocks(language: str) -> list[str]:
@@ -115,7 +107,7 @@ def test_fetch_command_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.slow
 def test_the_paper_s_example_runs_for_its_whole_budget(tmp_path: Path) -> None:
     write_image_folder(tmp_path / "path" / "to" / "dataset")
-    shown = run_script(FAST_CLOCK + EXAMPLES[0], tmp_path).stdout
+    shown = run_script(COUNTING_CLOCK + EXAMPLES[0], tmp_path).stdout
     assert "The budget of 3600 s is spent." in shown
     assert "config_id" in shown, "the statistics are printed"
 

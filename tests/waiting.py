@@ -23,9 +23,14 @@ def wait_until(condition: Callable[[], object], process: "subprocess.Popen[Any] 
         ended = process is not None and process.poll() is not None
         if condition():
             return
-        assert not ended, f"the process ended with {process.returncode if process else None} before that"
+        assert not ended, f"the process ended before that: {_told(process)}"
         assert time.monotonic() - begin < LIMIT, f"nothing has come of it in {LIMIT:.0f} s"
         time.sleep(0.01)
+
+
+def _told(process: "subprocess.Popen[Any] | None") -> str:
+    """The end of a process in words; what it said where it speaks to us."""
+    return "" if process is None else f"{process.returncode} {process.communicate()}"
 
 
 def group_ended(group: int) -> bool:
