@@ -17,7 +17,7 @@ class Counting:
         return 1200.0 * sum(journal.read_text().count("\\n") for journal in journals)
 qtt.search.tuner.WallClock = Counting
 """
-"""Put before an example that itself stays as it is printed: every result takes twenty minutes of its budget."""
+"""Put before an example that itself stays as it is printed: every result takes twenty minutes of budget."""
 
 
 class MovableClock:

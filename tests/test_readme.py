@@ -1,6 +1,7 @@
 """The README's examples, word for word: Python is run, commands are composed or called."""
 
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -124,14 +125,24 @@ def test_the_example_of_what_follows_a_search_runs(kept_run: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize(("command", "arguments"), AFTER, ids=lambda value: str(value).strip())
-def test_commands_after_a_search_run(command: str, arguments: str, kept_run: Path, tmp_path: Path) -> None:
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning:runpy")
+def test_commands_after_a_search_run(
+    command: str,
+    arguments: str,
+    kept_run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     run = shutil.copytree(kept_run, tmp_path / "run")
     images = RunRecord.load(run).task.path / "test"
     words = shlex.split(arguments.replace("path/to/test", str(images)).replace("path/to/images", str(images)))
-    line = [sys.executable, "-m", f"qtt.{command}", str(run), *words]
-    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["", str(run), *words])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_module(f"qtt.{command}", run_name="__main__", alter_sys=True)
+    assert not end.value.code
+    assert capsys.readouterr().err == ""
 
 
 def test_the_example_of_an_own_objective_runs(tmp_path: Path) -> None:

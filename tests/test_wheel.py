@@ -45,6 +45,7 @@ def test_the_unpacked_wheel_searches_from_another_folder(wheel: Path, tmp_path: 
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     arguments = ["+experiment=quickstart", "num_candidates=4", "budget.seconds=null", "budget.evaluations=1"]
+    arguments += ["search_space.narrow={batch_size:[64]}"]
     done = subprocess.run(
         [sys.executable, "-m", "qtt.run", *arguments],
         cwd=elsewhere,

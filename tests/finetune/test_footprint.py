@@ -106,6 +106,7 @@ def test_a_constrained_search_chooses_from_the_models_that_are_left(tmp_path: Pa
         "+experiment=quickstart",
         "num_candidates=12",
         "budget.seconds=null",
+        "search_space.narrow={batch_size:[64]}",
     ]
     command += ["budget.evaluations=1", "constraints.max_params=4e5", f"run_dir={tmp_path / 'run'}"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT)
