@@ -1,6 +1,7 @@
 """What all tests share: no network, the shared data where it is, a clean cache folder."""
 
 import os
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -15,6 +16,10 @@ settings.register_profile(
 )
 settings.load_profile("qtt")
 """No example fails for the seconds it takes, which depend on how busy the machine is."""
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+"""A shell that runs the tests in the background has them ignore Ctrl-C, and all that they start with them."""
 
 SHARED = Path(os.environ.get("QTT_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
