@@ -29,6 +29,7 @@ from rich.text import Text
 from qtt.cli.configuration import config_directory, configured_errors_for_people, plain, prepare
 from qtt.cli.invocation import command_for
 from qtt.cli.messages import INTERRUPTED
+from qtt.cli.parts import space_over
 from qtt.collecting.collector import Collector, Limits
 from qtt.collecting.frames import to_frames
 from qtt.collecting.plan import Plan, draw_pipelines, run_names
@@ -87,7 +88,7 @@ def collect(config: DictConfig, console: Console) -> bool:
     out = Path(config.out).absolute()
     with RunFolder(out) as folder:
         hub = instantiate(config.model_hub)
-        manager = ConfigManager(instantiate(config.search_space, models=list(hub.names)), hub)
+        manager = space_over(hub, config)
         identity = _identity(config, manager)
         folder.agree("collection.json", identity)
         plans = [

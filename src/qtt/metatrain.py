@@ -71,6 +71,10 @@ def metatrain(config: DictConfig, console: Console) -> tuple[Facts, Path]:
         ConfigError: tables, datasets, models or settings that cannot be used.
         ArtifactError: `out` holds an artifact that was made from something else.
     """
+    if "variant" not in config.search_space:
+        raise ConfigError(
+            "metatrain fits to a variant of qtt's search space: full, tool_paper or quickstart."
+        )
     sources = read_sources(_tables(config), _choice(config))
     hub = ModelHub.load(str(config.hub))
     space = ConfigManager(instantiate(config.search_space, models=list(hub.names)), hub).to_json()

@@ -24,13 +24,13 @@ from rich.text import Text
 from qtt.cli.configuration import config_directory, configured_errors_for_people, plain, prepare
 from qtt.cli.invocation import command_for
 from qtt.cli.messages import FAULT, INTERRUPTED
+from qtt.cli.parts import space_over
 from qtt.cli.run_names import run_directory
 from qtt.errors import ConfigError
 from qtt.hub.model_hub import ModelHub
 from qtt.runs.kept_models import INCUMBENT, WEIGHTS, KeptModel
 from qtt.runs.record import RunRecord
 from qtt.search.tuner import QuickTuner
-from qtt.space.config_manager import ConfigManager
 from qtt.space.constraints import Constraints, feasible
 from qtt.support.files import write_json
 from qtt.tasks.contract import Task
@@ -103,7 +103,7 @@ def search(config: DictConfig, directory: Path) -> Summary:
     task = _with_settings(task, config)
     with redirect_stdout(io.StringIO()) if config.quiet else nullcontext():  # it says what weights it has
         hub, needs = constrained(hub, kind, task, config)
-        manager = ConfigManager(instantiate(config.search_space, models=list(hub.names)), hub)
+        manager = space_over(hub, config)
         optimizer = instantiate(config.optimizer)(config_manager=manager, seed=config.seed)
     optimizer.setup(config.num_candidates, metafeatures)
     objective = objective_of(config, kind)
@@ -139,16 +139,19 @@ def objective_of(config: DictConfig, kind: Task) -> Task | Objective:
 
 
 def constrained(
-    hub: ModelHub, kind: Task, task: TaskInfo, config: DictConfig
-) -> tuple[ModelHub, dict[str, str]]:
+    hub: ModelHub | None, kind: Task, task: TaskInfo, config: DictConfig
+) -> tuple[ModelHub | None, dict[str, str]]:
     """The models that keep the constraints, and what all of them need as a file of the run folder.
 
     Raises:
-        ConfigError: impossible bounds, a task that knows no footprints, or no model keeps the bounds.
+        ConfigError: impossible bounds, a task that knows no footprints, no models, or none that keeps the
+            bounds.
     """
     constraints = Constraints.from_mapping(plain(config.constraints))
     if not constraints.bounds:
         return hub, {}
+    if hub is None:
+        raise ConfigError("constraints bound the models of a hub, and model_hub=none has none.")
     found = kind.footprints(hub.cards, task, latency=constraints.max_latency_ms is not None)
     allowed = feasible(hub, found, constraints)
     bounds = " and ".join(f"{name}={value:g}" for name, value in constraints.bounds.items())

@@ -21,6 +21,15 @@ Config = Mapping[str, Any]
 """Hyperparameters of one pipeline: names to native values; inactive ones are absent."""
 
 
+def with_tuples(config: Config) -> dict[str, Any]:
+    """A config as spaces have it: tuples for the lists that JSON knows, at every depth."""
+
+    def frozen(value: Any) -> Any:
+        return tuple(map(frozen, value)) if isinstance(value, list | tuple) else value
+
+    return {name: frozen(value) for name, value in config.items()}
+
+
 class Status(StrEnum):
     """How a step ended."""
 
@@ -48,7 +57,7 @@ class Trial:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Inverse of `to_dict`."""
-        return cls(int(data["config_id"]), dict(data["config"]), int(data["fidelity"]))
+        return cls(int(data["config_id"]), with_tuples(data["config"]), int(data["fidelity"]))
 
 
 @dataclass(frozen=True)
@@ -320,10 +329,7 @@ class Candidates:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Inverse of `to_dict`; lists among the options, as JSON writes them, become tuples."""
-        configs = tuple(
-            {name: tuple(value) if isinstance(value, list) else value for name, value in config.items()}
-            for config in data["configs"]
-        )
+        configs = tuple(with_tuples(config) for config in data["configs"])
         models = tuple(ModelCard.from_dict(card) for card in data["models"])
         return cls(configs, models, int(data.get("proposed", 0)))
 

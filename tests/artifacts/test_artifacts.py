@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from metatrained import call, few_steps, write_tables
+from own_spaces import everything, space_of_models
 from qtt import MetaFeatures, get_pretrained_optimizer
 from qtt.artifacts import files as artifact_files
 from qtt.artifacts import pretrained as artifacts
@@ -332,3 +333,30 @@ def test_the_module_is_light() -> None:
     code = "import qtt.artifacts, sys; print([m for m in ('torch', 'ConfigSpace') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_space_of_ones_own_needs_no_hub_and_what_is_unknown_is_said_once(learned, capsys, tmp_path) -> None:
+    folder = learned / "mtlbm" / "micro"
+    everything().to_yaml(tmp_path / "space.yaml")
+    capsys.readouterr()
+    artifacts._announce.cache_clear()
+    for space in (everything(), tmp_path / "space.yaml", str(tmp_path / "space.yaml")):
+        optimizer = get_pretrained_optimizer(folder, search_space=space)
+        assert optimizer.config_manager.hub is None
+        optimizer.setup(8)
+        assert optimizer.ask() is not None
+    said = [line for line in capsys.readouterr().out.splitlines() if "know nothing of" in line]
+    assert len(said) == 1
+    assert "depth" in said[0] and "version" in said[0]
+    with pytest.raises(ConfigError, match="narrow a space of your own yourself"):
+        get_pretrained_optimizer(folder, search_space=everything(), narrow={"layers": [3]})
+    with pytest.raises(ConfigError, match="There is no search space"):
+        get_pretrained_optimizer(search_space="nowhere.yaml")
+
+
+def test_a_space_of_ones_own_may_choose_among_a_hubs_models(learned) -> None:
+    space = space_of_models(("small", "large"))
+    learnt = get_pretrained_optimizer(learned / "mtlbm" / "micro", search_space=space)
+    assert learnt.config_manager.hub.names == ("small", "medium", "large")
+    with pytest.raises(ConfigError, match="hub 'tiny'"):
+        get_pretrained_optimizer("cold", search_space=space)

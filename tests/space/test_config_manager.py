@@ -119,12 +119,6 @@ def test_constants_and_nested_conditions_are_understood() -> None:
     )
 
 
-def test_continuous_hyperparameters_are_refused() -> None:
-    space = Cs.ConfigurationSpace({"lr": (1e-5, 1e-1)})
-    with pytest.raises(ConfigError, match=r"'lr'.*finite"):
-        ConfigManager(space, HUB)
-
-
 def test_models_outside_the_hub_are_refused() -> None:
     with pytest.raises(ConfigError, match="'edgenext_small'"):
         ConfigManager(build_space("full", ["a", "edgenext_small"]), HUB)

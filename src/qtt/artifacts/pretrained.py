@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ConfigSpace import ConfigurationSpace
+
     from qtt.artifacts.files import Artifact
     from qtt.hub.model_hub import ModelHub
     from qtt.optimizers.base import CandidateSource
@@ -22,7 +24,7 @@ def get_pretrained_optimizer(
     name: str | Path = COLD,
     *,
     model_hub: "str | Path | ModelHub | None" = None,
-    search_space: str | None = None,
+    search_space: "str | Path | ConfigurationSpace | None" = None,
     narrow: Mapping[str, Sequence[Any]] | None = None,
     seed: int = 0,
     epochs_per_step: int = 1,
@@ -38,10 +40,11 @@ def get_pretrained_optimizer(
         name: "mtlbm/micro", "mtlbm/mini" or "mtlbm/extended"; the folder of an artifact that
             `python -m qtt.metatrain` wrote; or "cold", which knows nothing but what it sees in the search.
         model_hub: a hub, or what `ModelHub.load` takes: a name, a YAML file or a folder of weights. None: the
-            artifact's, or `tiny` with "cold".
-        search_space: a variant of `qtt.space.search_space`. None: the artifact's, or `quickstart` with
-            "cold".
-        narrow: hyperparameter to the options to keep of it.
+            artifact's, or `tiny` with "cold"; with a space of your own that names no models, no hub.
+        search_space: a variant of `qtt.space.search_space`, or a space of your own: any
+            `ConfigurationSpace`, or a file (JSON, YAML) that ConfigSpace wrote. None: the artifact's, or
+            `quickstart` with "cold".
+        narrow: hyperparameter to the options to keep of it; not with a space of your own.
         seed: of the candidates and, with "cold", of the predictor's initial weights.
         epochs_per_step: epochs that one step trains (Δt).
         max_fidelity: last epoch of every pipeline.
@@ -103,6 +106,17 @@ def _artifact(name: str | Path) -> "Artifact | None":
     return artifact
 
 
+def _announce_unknown(artifact: "Artifact", config_manager: "CandidateSource | None") -> None:
+    """Say which hyperparameters of the space the artifact has not seen."""
+    options = getattr(config_manager, "options", {})
+    names = [n for n in options if n != "model" and not artifact.features.encodes(n, options[n])]
+    if names and multiprocessing.parent_process() is None:
+        learned = "its effect is" if len(names) == 1 else "their effects are"
+        _announce(
+            f"{artifact.facts.name} know nothing of {', '.join(names)}: {learned} learned in the search alone"
+        )
+
+
 @cache
 def _announce(summary: str) -> None:
     """Print a line, once in a process."""
@@ -128,6 +142,7 @@ def _optimizer(
     from qtt.predictors.meta import MetaPerformance
     from qtt.predictors.meta_cost import MetaCost
 
+    _announce_unknown(artifact, config_manager)
     optimizer = QuickTune(
         config_manager,
         performance=MetaPerformance.from_tensors(artifact.features, artifact.performance, refit),
@@ -142,21 +157,44 @@ def _optimizer(
 def _config_manager(
     artifact: "Artifact | None",
     model_hub: "str | Path | ModelHub | None",
-    search_space: str | None,
+    search_space: "str | Path | ConfigurationSpace | None",
     narrow: Mapping[str, Sequence[Any]] | None,
 ) -> "ConfigManager":
-    from qtt.hub.model_hub import ModelHub
     from qtt.space.config_manager import ConfigManager
     from qtt.space.search_space import build_space
 
     own = None if artifact is None else artifact.config_manager()
     if own is not None and model_hub is None and search_space is None and narrow is None:
         return own
-    if model_hub is None:
-        model_hub = COLD_HUB if own is None else own.hub
+    default_hub = COLD_HUB if own is None or own.hub is None else own.hub
+    space = _own_space(search_space, narrow)
+    if space is not None:
+        return ConfigManager(space, _hub(model_hub, default_hub if "model" in space else None))
     if search_space is None and artifact is not None and own is not None:
         search_space = artifact.facts.search_space
-        options = {option: values for option, values in own.options.items() if option != "model"}
+        options: dict[str, Any] = {name: values for name, values in own.options.items() if name != "model"}
         narrow = {**options, **(narrow or {})}
-    hub = model_hub if isinstance(model_hub, ModelHub) else ModelHub.load(model_hub)
-    return ConfigManager(build_space(search_space or COLD_SPACE, hub, narrow), hub)
+    hub = _hub(model_hub, default_hub)
+    assert hub is not None
+    return ConfigManager(build_space(str(search_space or COLD_SPACE), hub, narrow), hub)
+
+
+def _own_space(
+    search_space: "str | Path | ConfigurationSpace | None", narrow: Mapping[str, Sequence[Any]] | None
+) -> "ConfigurationSpace | None":
+    """The user's own space, None where a variant is meant."""
+    from qtt.errors import ConfigError
+    from qtt.space.own_space import read_space
+
+    if search_space is None or (isinstance(search_space, str) and not Path(search_space).suffix):
+        return None
+    if narrow is not None:
+        raise ConfigError("narrow is for the variants of qtt's space; narrow a space of your own yourself.")
+    return read_space(search_space) if isinstance(search_space, str | Path) else search_space
+
+
+def _hub(source: "str | Path | ModelHub | None", default: "str | ModelHub | None") -> "ModelHub | None":
+    from qtt.hub.model_hub import ModelHub
+
+    found = default if source is None else source
+    return found if found is None or isinstance(found, ModelHub) else ModelHub.load(found)

@@ -66,7 +66,7 @@ def draw_pipelines(manager: ConfigManager, count: int, seed: int, dataset: str) 
         idle = idle + 1 if len(drawn) == before else 0
     configs = tuple(drawn.values())[:count]
     named = {config.get("model") for config in configs}
-    return Candidates(configs, tuple(card for card in manager.hub if card.name in named))
+    return Candidates(configs, tuple(card for card in manager.hub or () if card.name in named))
 
 
 def run_names(dataset: str, count: int, identity: Mapping[str, Any]) -> tuple[str, ...]:

@@ -125,6 +125,10 @@ def load_hub(
     return hub if models is None else hub.subset(models)
 
 
+def no_hub() -> None:
+    """What `model_hub=none` gives: the search space names no models, as for an objective of one's own."""
+
+
 def shipped_hubs() -> tuple[str, ...]:
     """Names of the hubs in the package."""
     folders = (path.name for path in SHIPPED_WEIGHTS.glob("*") if any(path.glob("*.safetensors")))

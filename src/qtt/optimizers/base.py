@@ -314,7 +314,7 @@ class CandidateOptimizer(ABC):
             return sampled
         known = self.portfolio.pipelines(self.space, n // 4)
         others = [config for config in sampled.configs if config not in known]
-        together = Candidates(()).grown([*known, *others][:n], self.space.hub)
+        together = Candidates(()).grown([*known, *others][:n], self.space.hub or ())
         return replace(together, proposed=0)
 
     def _add(self, result: Result) -> None:
@@ -329,7 +329,7 @@ class CandidateOptimizer(ABC):
         if result.fidelity >= asked or not result.succeeded:
             self._pending.pop(result.config_id, None)
         if self._may_grow and self.proposals and self.space is not None:
-            self._candidates = self.candidates.grown(self._new_proposals(), self.space.hub)
+            self._candidates = self.candidates.grown(self._new_proposals(), self.space.hub or ())
 
     def _new_proposals(self) -> list[Config]:
         new: list[Config] = []

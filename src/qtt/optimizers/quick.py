@@ -214,7 +214,9 @@ class QuickTune(CandidateOptimizer):
             ends = np.full_like(ends, self.max_fidelity)
         ids = np.repeat(live, len(self.horizons))
         incumbent = self.history.incumbent
-        least = self._chance() if incumbent is None else max(incumbent.score, self._chance())
+        least = self._chance() if incumbent is None else incumbent.score
+        if self.metafeatures is not None:  # else scores are anything, and chance says nothing
+            least = max(least, self._chance())
         predicted = self.performance.predict(list(ids), list(ends.ravel()))
         self._predicted = ids, ends.ravel(), predicted
         gain, probability = improvement(predicted, least + self.exploration)

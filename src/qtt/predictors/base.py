@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qtt.runs.history import History
+from qtt.space.domains import Options
 from qtt.types import Candidates, MetaFeatures, Prediction
 
 
@@ -15,14 +16,15 @@ from qtt.types import Candidates, MetaFeatures, Prediction
 class SearchTask:
     """One search as predictors see it, before anything was observed.
 
-    options: every hyperparameter with all of its options; by default those that occur in the candidates.
+    options: every hyperparameter with all of its options, or its range; by default the options that occur in
+    the candidates.
     epochs_per_step: Δt. seed: of everything a predictor draws.
     on_cpu: whether training is known to be on a CPU.
     """
 
     candidates: Candidates
     metafeatures: MetaFeatures | None = None
-    options: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    options: Mapping[str, Options] = field(default_factory=dict)
     max_fidelity: int = 50
     epochs_per_step: int = 1
     seed: int = 0
@@ -31,6 +33,12 @@ class SearchTask:
     def __post_init__(self) -> None:
         if not self.options:
             object.__setattr__(self, "options", _options_of(self.candidates))
+
+    @property
+    def conditional(self) -> tuple[str, ...]:
+        """Hyperparameters that are inactive in some candidates."""
+        configs = self.candidates.configs
+        return tuple(name for name in self.options if any(name not in config for config in configs))
 
 
 class Predictor(Protocol):

@@ -8,7 +8,8 @@ An epoch over N training images with batches of b costs
   θ₁ log seconds per giga multiply-add and image: the device
   θ₂ log seconds per step: launching kernels, updating weights
   θ₃ log seconds per image: decoding, augmenting
-  u  how well a model suits the device; v what else distinguishes a pipeline (amp, regularisers, …)
+  u  how well a model suits the device; v what else distinguishes a pipeline (amp, regularisers, …), and what
+     hyperparameters of other spaces than the papers' do to it (`qtt.predictors.unknown`)
 
 θ, u and v have Gaussian priors and log seconds a Gaussian error, so the posterior is that of a linear model
 after each Gauss-Newton step. Costs are positive and finite by construction. The form is ours; Quick-Tune
@@ -23,7 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qtt.predictors.base import SearchTask
+from qtt.predictors.dynamics import number_or
+from qtt.predictors.unknown import unknown_effects
 from qtt.runs.history import History
+from qtt.space.hyperparameters import FULL
 from qtt.types import Config, ModelCard
 
 Array = NDArray[np.float64]
@@ -39,6 +43,9 @@ PIPELINE_STD = 0.3
 EPOCH_STD = 0.05
 """Spread of u, of v, and of one pipeline's epochs around their own mean, in log seconds."""
 
+UNKNOWN_STD = 0.7
+"""Spread of the effect of hyperparameters that are none of the papers', in log seconds."""
+
 GAUSS_NEWTON_STEPS = 24
 DAMPING = 0.5
 """Full steps may oscillate where observations contradict the prior."""
@@ -46,10 +53,14 @@ DAMPING = 0.5
 
 @dataclass(frozen=True)
 class CostInputs:
-    """What costs depend on: terms (n, 3), log of N times the factors of θ; model (n,), an index or -1."""
+    """What costs depend on: terms (n, 3), log of N times the factors of θ; model (n,), an index or -1.
+
+    unknown (n, k): columns of hyperparameters that are none of the papers'; None: there are none.
+    """
 
     terms: Array
     model: NDArray[np.int64]
+    unknown: Array | None = None
 
     @classmethod
     def of(cls, task: SearchTask) -> "CostInputs":
@@ -60,7 +71,9 @@ class CostInputs:
         rows = [_terms(config, cards.get(str(config.get("model")))) for config in task.candidates.configs]
         known = [str(config.get("model")) for config in task.candidates.configs]
         model = [names.index(name) if name in cards else -1 for name in known]
-        return cls(np.array(rows) + math.log(images), np.array(model, dtype=np.int64))
+        others = [name for name in task.options if name not in FULL and name != "model"]
+        unknown = unknown_effects(others, task) if others else None
+        return cls(np.array(rows) + math.log(images), np.array(model, dtype=np.int64), unknown)
 
 
 class PhysicalCost:
@@ -107,6 +120,8 @@ def posterior(inputs: CostInputs, ids: NDArray[np.int64], means: Array, counts: 
     same_model = (inputs.model[:, None] == inputs.model[ids]) & (inputs.model[:, None] >= 0)
     effects = MODEL_STD**2 * same_model
     effects = effects + PIPELINE_STD**2 * (np.arange(len(inputs.model))[:, None] == ids)
+    if inputs.unknown is not None:
+        effects = effects + UNKNOWN_STD**2 * inputs.unknown @ inputs.unknown[ids].T
     noise = effects[ids] + np.diag(EPOCH_STD**2 / counts)
     weights = np.linalg.inv(noise)
     theta = PRIOR_MEAN
@@ -127,9 +142,9 @@ def _shares(terms: Array, theta: Array) -> Array:
 
 def _terms(config: Config, card: ModelCard | None) -> list[float]:
     """Log of each term's factor, for one image."""
-    frozen = 1.0 if config.get("linear_probing") else float(config.get("pct_to_freeze") or 0.0)
+    frozen = 1.0 if config.get("linear_probing") else min(number_or(config.get("pct_to_freeze"), 0.0), 1.0)
     macs = 1.0 if card is None else card.macs or _guess_macs(card)
-    batch_size = float(config.get("batch_size") or 32)
+    batch_size = number_or(config.get("batch_size"), 32.0) or 32.0
     return [math.log(macs * (1.0 - frozen * 2.0 / 3.0)), -math.log(batch_size), 0.0]
 
 

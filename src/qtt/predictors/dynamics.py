@@ -10,12 +10,14 @@ that were held out, rankings of pipelines improved more by them than by any choi
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qtt.predictors.base import SearchTask
 from qtt.predictors.features import Features, FeatureSpec
+from qtt.predictors.unknown import known_part, unknown_hyperparameters
 from qtt.types import Config, MetaFeatures, ModelCard
 
 Array = NDArray[np.float64]
@@ -48,13 +50,14 @@ class Encoded:
             PredictionError: a config has a value that cannot be encoded.
         """
         configs = task.candidates.configs
-        features = spec.encode(task.candidates, task.metafeatures)
+        known = known_part(task.candidates, unknown_hyperparameters(spec, task))
+        features = spec.encode(known, task.metafeatures)
         described = task.metafeatures or UNKNOWN_TASK
         models = _models(task)
         dynamics, progress = _dynamics(configs, described)
         size = [np.log(described.train_images), np.log(described.num_classes)]
         task_columns = np.tile([*size, size[0] - size[1]], (len(configs), 1))
-        steps = np.log(described.train_images / _column(configs, "batch_size", 32.0))
+        steps = np.log(described.train_images / _positive(configs, "batch_size", 32.0))
         static = np.column_stack([features.pipeline, features.model, task_columns, models, steps, dynamics])
         warmup = _column(configs, "warmup_epochs")
         return cls(features, static, warmup, progress, _compute(configs, models))
@@ -97,11 +100,10 @@ def _model(card: ModelCard | None) -> list[float]:
 
 
 def _dynamics(configs: Sequence[Config], task: MetaFeatures) -> tuple[Array, Array]:
-    rate = _column(configs, "lr", 1e-3)
-    batch = _column(configs, "batch_size", 32.0)
-    momentum = np.array(
-        [float(c.get("momentum") or 0.0) if c.get("opt") == "momentum" else 0 for c in configs]
-    )
+    rate = _positive(configs, "lr", 1e-3)
+    batch = _positive(configs, "batch_size", 32.0)
+    heavy = np.array([config.get("opt") == "momentum" for config in configs], dtype=np.bool_)
+    momentum = np.clip(np.where(heavy, _column(configs, "momentum"), 0.0), 0.0, 0.999)
     adaptive = np.array([float(config.get("opt") in ADAPTIVE) for config in configs])
     log_rate = np.log(rate / (1.0 - momentum))
     steps = np.log(task.train_images / batch)
@@ -118,7 +120,7 @@ def _dynamics(configs: Sequence[Config], task: MetaFeatures) -> tuple[Array, Arr
         (1.0 - adaptive) * (log_rate + steps),
         _column(configs, "warmup_epochs"),
         _column(configs, "mixup_prob") * mixing,
-        np.log(_column(configs, "layer_decay", 1.0)),
+        np.log(_positive(configs, "layer_decay", 1.0)),
         frozen_share(configs),
         *(np.log(_column(configs, name) + 1e-5) for name in ("sp_reg", "delta_reg", "bss_reg")),
         _column(configs, "cotuning_reg"),
@@ -132,7 +134,7 @@ def _compute(configs: Sequence[Config], models: Array) -> Array:
     """Arithmetic and memory traffic of an image, in logarithms, and what adds to them; (n, c)."""
     params, macs = models[:, 0], models[:, 1]
     batch, amp, frozen = (
-        np.log(_column(configs, "batch_size", 32.0)),
+        np.log(_positive(configs, "batch_size", 32.0)),
         _column(configs, "amp"),
         frozen_share(configs),
     )
@@ -164,10 +166,23 @@ def _compute(configs: Sequence[Config], models: Array) -> Array:
 def frozen_share(configs: Sequence[Config]) -> Array:
     """Share of the backbone that does not train; linear probing is all of it; (n,)."""
     probing = np.array([bool(config.get("linear_probing")) for config in configs])
-    return np.where(probing, 1.0, _column(configs, "pct_to_freeze"))
+    return np.where(probing, 1.0, np.minimum(_column(configs, "pct_to_freeze"), 1.0))
 
 
 def _column(configs: Sequence[Config], name: str, default: float = 0.0) -> Array:
-    """A numeric hyperparameter, `default` where it is absent or None; (n,)."""
-    values = (config.get(name) for config in configs)
-    return np.array([default if value is None else float(value) for value in values])
+    """A hyperparameter from 0 up, `default` where it is absent, None or something else; (n,).
+
+    A space of one's own may mean other things by the same names.
+    """
+    return np.array([number_or(config.get(name), default) for config in configs])
+
+
+def _positive(configs: Sequence[Config], name: str, default: float) -> Array:
+    """The same for one that is above 0; (n,)."""
+    values = _column(configs, name, default)
+    return np.where(values > 0.0, values, default)
+
+
+def number_or(value: Any, default: float) -> float:
+    """`value` where it is a number from 0 up, or a boolean; else the default."""
+    return float(value) if isinstance(value, int | float) and value >= 0 else default

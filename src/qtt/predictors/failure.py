@@ -13,7 +13,7 @@ from scipy.special import expit
 
 from qtt.errors import PredictionError
 from qtt.predictors.base import SearchTask
-from qtt.predictors.dynamics import Encoded
+from qtt.predictors.dynamics import Encoded, number_or
 from qtt.predictors.features import FeatureSpec
 from qtt.predictors.meta_cost import cost_rows
 from qtt.predictors.trees import Trees
@@ -62,7 +62,7 @@ class FailureRate:
             self._prior = expit(self.trees.predict(cost_rows(Encoded.of(self.spec, task))))
         names = [str(config.get("model")) for config in configs]
         self._models = np.unique(names, return_inverse=True)[1]
-        self._batches = np.array([float(config.get("batch_size") or 0) for config in configs])
+        self._batches = np.array([number_or(config.get("batch_size"), 0.0) for config in configs])
         self._rate = self._prior
 
     def condition(self, history: History) -> None:

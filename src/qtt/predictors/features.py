@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qtt.errors import PredictionError
+from qtt.space.domains import Options, Range, frozen
 from qtt.types import Candidates, Config, MetaFeatures, ModelCard
 
 Array = NDArray[np.float64]
@@ -90,20 +91,24 @@ class FeatureSpec:
     @classmethod
     def from_options(
         cls,
-        options: Mapping[str, Sequence[Any]],
+        options: Mapping[str, Options],
         cards: Sequence[ModelCard] = (),
         conditional: Collection[str] = (),
     ) -> Self:
         """The columns for a search space.
 
         Args:
-            options: every hyperparameter with all of its options.
+            options: every hyperparameter with all of its options, or its range.
             cards: the models that `options["model"]` names.
             conditional: hyperparameters that are inactive in some configs.
         """
         columns: list[Column] = []
         for name, values in options.items():
-            if name != "model":
+            if name == "model":
+                continue
+            if isinstance(values, Range):
+                columns += _range_columns(name, values, name in conditional)
+            else:
                 columns += _value_columns("pipeline", name, list(values), name in conditional)
         for name in ("params", "macs", "input_size", "top1"):
             columns += _value_columns("model", name, [getattr(card, name) for card in cards])
@@ -123,6 +128,17 @@ class FeatureSpec:
         """Position of a column within its group, None where there is none."""
         members = [column for column in self.columns if column.group == group]
         return next((i for i, c in enumerate(members) if c.source == source and c.kind == kind), None)
+
+    def encodes(self, hyperparameter: str, options: Options) -> bool:
+        """Whether there are columns of a hyperparameter, and all of its options are such as these take."""
+        columns = [c for c in self.columns if (c.group, c.source) == ("pipeline", hyperparameter)]
+        try:
+            for value in (options.lower,) if isinstance(options, Range) else options:
+                for column in columns:
+                    column.encode(value)
+        except (TypeError, ValueError):
+            return False
+        return bool(columns)
 
     def categories(self, group: Group, source: str) -> frozenset[Any]:
         """Values of a source that have a column of their own; empty where there were fewer than two."""
@@ -170,7 +186,7 @@ class FeatureSpec:
     def from_json(cls, text: str) -> Self:
         """Read what `to_json` wrote."""
         return cls(
-            tuple(Column(**{**data, "category": _frozen(data["category"])}) for data in json.loads(text))
+            tuple(Column(**{**data, "category": frozen(data["category"])}) for data in json.loads(text))
         )
 
 
@@ -194,8 +210,15 @@ def _value_columns(group: Group, name: str, values: list[Any], conditional: bool
     return [*columns, Column(group, name, "number", None, float(np.mean(distinct)), float(np.std(distinct)))]
 
 
+def _range_columns(name: str, values: Range, conditional: bool) -> list[Column]:
+    """Columns of a hyperparameter that takes any number of a range, on the scale that the space gives it."""
+    columns = [Column("pipeline", name, "active")] if conditional else []
+    kind: Kind = "log" if values.log else "number"
+    return [*columns, Column("pipeline", name, kind, None, *values.moments)]
+
+
 def _categories(group: Group, name: str, values: Iterable[Any]) -> list[Column]:
-    distinct = list(dict.fromkeys(_frozen(value) for value in values))
+    distinct = list(dict.fromkeys(frozen(value) for value in values))
     return [Column(group, name, "is", value) for value in distinct] if len(distinct) > 1 else []
 
 
@@ -214,9 +237,5 @@ def _present_in_card(card: ModelCard | MetaFeatures | None, name: str) -> tuple[
     return card is not None, getattr(card, name, None)
 
 
-def _frozen(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
 def _same(value: Any, category: Any) -> bool:
-    return bool(_frozen(value) == category)
+    return bool(frozen(value) == category)

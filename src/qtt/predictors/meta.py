@@ -16,6 +16,7 @@ from qtt.predictors.dynamics import Encoded
 from qtt.predictors.features import FeatureSpec
 from qtt.predictors.prior import CurvePrior, logit
 from qtt.predictors.residual import PREFIX, ResidualKernel, ResidualPoints, ResidualPosterior, refitted
+from qtt.predictors.unknown import unknown_effects, unknown_hyperparameters
 from qtt.runs.history import History, Observation
 from qtt.types import Prediction
 
@@ -84,11 +85,8 @@ class MetaPerformance:
         self._encoded = Encoded.of(self.spec, task)
         self._standings = self.prior.standing.predict(self._encoded)
         self._unseen = _unseen_models(self.spec, task)
-        self._posterior = (
-            None
-            if self.kernel is None
-            else ResidualPosterior(self.kernel, self._encoded.features, self._unseen)
-        )
+        self._unknown = unknown_effects(unknown_hyperparameters(self.spec, task), task)
+        self._posterior = None if self.kernel is None else self._blank(self.kernel)
         self._curves = np.zeros((count, task.max_fidelity))
         self._lengths = np.zeros(count, dtype=np.int64)
         self._seen: dict[int, list[Observation]] = {}
@@ -106,7 +104,7 @@ class MetaPerformance:
         if self.refit and self.kernel is not None and self._posterior is not None:
             points = self._posterior.points
             kernel = refitted(self.kernel, self._encoded.features, points, self.refit)
-            self._posterior = ResidualPosterior(kernel, self._encoded.features, self._unseen)
+            self._posterior = self._blank(kernel)
             for config_id, observed in points.items():
                 self._posterior.replace(config_id, observed)
 
@@ -130,6 +128,11 @@ class MetaPerformance:
             mean[fresh] += std[fresh] * shift
             std[fresh] *= scale
         return Prediction(mean, std, link="logit")
+
+    def _blank(self, kernel: ResidualKernel) -> ResidualPosterior:
+        """The residuals before anything was observed."""
+        assert self._encoded is not None
+        return ResidualPosterior(kernel, self._encoded.features, self._unseen, self._unknown)
 
     def _update(self, config_id: int, curve: Sequence[Observation]) -> None:
         epochs = [observation.fidelity for observation in curve]

@@ -8,7 +8,8 @@ is a Gaussian residual in log seconds,
   residual = basis · w + u_model + v_pipeline,
 
 linear in log multiply-adds, log batch size and mixed precision (another device is faster in some of them than
-in others), with an effect of each model and of each pipeline. The posterior is exact, positive and finite by
+in others), with an effect of each model, of each pipeline and of hyperparameters that meta-training did not
+know (`qtt.predictors.unknown`). The posterior is exact, positive and finite by
 construction; the first observation already moves all predictions to this machine's scale.
 
 The machines of meta-training are GPUs, which spend much of a small model's epoch on other things than
@@ -28,6 +29,7 @@ from qtt.predictors.base import SearchTask
 from qtt.predictors.dynamics import UNKNOWN_TASK, Encoded
 from qtt.predictors.features import FeatureSpec
 from qtt.predictors.trees import Trees
+from qtt.predictors.unknown import unknown_effects, unknown_hyperparameters
 from qtt.runs.history import History, Observation
 
 Array = NDArray[np.float64]
@@ -43,6 +45,9 @@ MODEL_STD = 0.1
 PIPELINE_STD = 0.25
 EPOCH_STD = 0.05
 """Spread of u, of v, and of a pipeline's epochs around their own mean, in log seconds."""
+
+UNKNOWN_STD = 0.5
+"""Of the effect of hyperparameters that meta-training did not know, in log seconds."""
 
 
 def cost_rows(encoded: Encoded) -> Array:
@@ -82,6 +87,7 @@ class MetaCost:
         self._log_seconds = self._expected
         names = [str(config.get("model")) for config in task.candidates.configs]
         self._model = np.unique(names, return_inverse=True)[1]
+        self._unknown = UNKNOWN_STD * unknown_effects(unknown_hyperparameters(self.spec, task), task)
         self._counts, self._medians = np.zeros((2, len(names)))
         self._seen: dict[int, list[Observation]] = {}
 
@@ -115,7 +121,8 @@ class MetaCost:
         machine = (self._basis * MACHINE_STD**2) @ self._basis[ids].T
         same_model = self._model[:, None] == self._model[ids]
         same = np.arange(len(self._basis))[:, None] == ids
-        return np.asarray(machine + MODEL_STD**2 * same_model + PIPELINE_STD**2 * same)
+        covariance = np.asarray(machine + MODEL_STD**2 * same_model + PIPELINE_STD**2 * same)
+        return covariance + self._unknown @ self._unknown[ids].T if self._unknown.shape[1] else covariance
 
 
 def _basis(encoded: Encoded, on_cpu: bool) -> Array:

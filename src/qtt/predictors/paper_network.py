@@ -17,6 +17,7 @@ from qtt.predictors.base import SearchTask
 from qtt.predictors.encoders import mlp
 from qtt.predictors.features import FeatureSpec
 from qtt.predictors.points import PointBuilder, Points
+from qtt.predictors.unknown import known_part, unknown_hyperparameters
 
 FEATURES_FILE = "features.json"
 WEIGHTS_FILE = "paper.safetensors"
@@ -197,9 +198,7 @@ def paper_spec(task: SearchTask, weights: Path | None) -> FeatureSpec:
         ArtifactError: the folder has no readable `features.json`.
     """
     if weights is None:
-        configs = task.candidates.configs
-        conditional = [name for name in task.options if any(name not in config for config in configs)]
-        return FeatureSpec.from_options(task.options, task.candidates.models, conditional)
+        return FeatureSpec.from_options(task.options, task.candidates.models, task.conditional)
     file = weights / FEATURES_FILE
     try:
         return FeatureSpec.from_json(file.read_text(encoding="utf-8"))
@@ -208,8 +207,9 @@ def paper_spec(task: SearchTask, weights: Path | None) -> FeatureSpec:
 
 
 def paper_builder(task: SearchTask, spec: FeatureSpec) -> PointBuilder:
-    """Points of the search's candidates."""
-    features = spec.encode(task.candidates, task.metafeatures)
+    """Points of the search's candidates; hyperparameters that `spec` does not know are passed over."""
+    known = known_part(task.candidates, unknown_hyperparameters(spec, task))
+    features = spec.encode(known, task.metafeatures)
     return PointBuilder(features, task.max_fidelity, task.epochs_per_step)
 
 

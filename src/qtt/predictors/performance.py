@@ -162,9 +162,7 @@ class DeepKernelGP:
 
     def setup(self, task: SearchTask) -> None:
         """Start a new search: encode its candidates, draw initial weights."""
-        configs = task.candidates.configs
-        conditional = [name for name in task.options if any(name not in config for config in configs)]
-        spec = FeatureSpec.from_options(task.options, task.candidates.models, conditional)
+        spec = FeatureSpec.from_options(task.options, task.candidates.models, task.conditional)
         features = spec.encode(task.candidates, task.metafeatures)
         self._builder = PointBuilder(features, task.max_fidelity, task.epochs_per_step)
         with torch.random.fork_rng(devices=[]):

@@ -8,12 +8,15 @@ where on the curve the point lies, both of them networks, the prior of residuals
              + [same pipeline, same kind] a² exp(-|log e - log e′|/ℓ)   what a pipeline keeps
              + [p = p′] ν²                                         noise
              + [both fresh, models of both unseen] (c² + [same model] u²)
+             + [both fresh] h² x(p)ᵀ x(p′)                         hyperparameters that are unknown
 
 where a point's kind is fresh (s = 0) or started, and unseen are the models of other hubs than those of
-meta-training: how far the prior is off for all of them, and for each, is learned in the search. Networks and
-scales are meta-learned by the exact marginal likelihood of one dataset's points at a time (Quick-Tune,
+meta-training: how far the prior is off for all of them, and for each, is learned in the search. So is the
+effect of hyperparameters that meta-training did not know, with columns x (`qtt.predictors.unknown`). Networks
+and scales are meta-learned by the exact marginal likelihood of one dataset's points at a time (Quick-Tune,
 section 4). Because the shared kernel is linear in D learned features, the exact posterior costs O(D² n) in a
-search, however many epochs were observed; k unseen models add k + 1 to D.
+search, however many epochs were observed; k unseen models add k + 1 to D, unknown hyperparameters their
+columns.
 """
 
 import copy
@@ -34,6 +37,9 @@ from qtt.predictors.finetuning import adam
 Array = NDArray[np.float64]
 
 SHARED_FEATURES = 8
+UNKNOWN_STD = 0.7
+"""h of hyperparameters that meta-training has not seen: their effect, in standard deviations of the prior."""
+
 UNSEEN_STD, UNSEEN_MODEL_STD = 1.0, 0.5
 """c and u of models that meta-training has not seen, in standard deviations of the prior; measured in
 real searches (experiments/search_quality/ideas.md)."""
@@ -178,7 +184,11 @@ class ResidualPosterior:
     """
 
     def __init__(
-        self, kernel: ResidualKernel, features: Features, unseen: NDArray[np.int64] | None = None
+        self,
+        kernel: ResidualKernel,
+        features: Features,
+        unseen: NDArray[np.int64] | None = None,
+        unknown: Array | None = None,
     ) -> None:
         """Static features of the candidates are computed here, once.
 
@@ -186,12 +196,15 @@ class ResidualPosterior:
             kernel: of the residuals.
             features: of the n candidates.
             unseen: (n,) which of the unseen models a candidate has, from 0; -1: a model that is known.
+            unknown: (n, k) columns of hyperparameters that meta-training did not know.
         """
         self._kernel = kernel
         with torch.no_grad():
             self._static = kernel.static(*_groups(features)).numpy()
         count, shared = self._static.shape
         self._effects = _effects(np.full(count, -1) if unseen is None else unseen)
+        if unknown is not None and unknown.shape[1]:
+            self._effects = np.column_stack([self._effects, UNKNOWN_STD * unknown])
         width = shared + self._effects.shape[1]
         self._precisions = np.zeros((count, width, width))
         self._projections = np.zeros((count, width))

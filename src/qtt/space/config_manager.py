@@ -7,20 +7,14 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from ConfigSpace import (
-    CategoricalHyperparameter,
-    Configuration,
-    ConfigurationSpace,
-    Constant,
-    OrdinalHyperparameter,
-)
-from ConfigSpace.exceptions import ForbiddenValueError
+from ConfigSpace import AndConjunction, Configuration, ConfigurationSpace, OrConjunction
 
 from qtt.errors import ConfigError, ModelHubError, unknown
 from qtt.hub.model_hub import ModelHub
-from qtt.space.closeness import card_distance, default_option, nearest_option
+from qtt.space.closeness import card_distance
+from qtt.space.domains import Domain, Options, Range, domain_of
 from qtt.space.hyperparameters import FULL
-from qtt.space.search_space import match_option
+from qtt.space.own_space import space_from_dict, space_to_dict, with_hashable_options
 from qtt.types import Candidates, Config, ModelCard
 
 if TYPE_CHECKING:
@@ -34,36 +28,58 @@ _CLOSE_MODELS = 3
 
 
 class ConfigManager:
-    """The pipelines that a search may choose from: a finite conditional space, and the hub its models are of.
+    """The pipelines that a search may choose from: a conditional space, and the hub its models are of.
+
+    domains: options or range of every hyperparameter, inactive ones included; `model` comes first.
+    options: the same as predictors get them, options as plain tuples.
 
     Raises:
-        ConfigError: a hyperparameter that is not a finite set of options, or a model that the hub lacks.
+        ConfigError: an option that no file can hold, or a model that the hub lacks, or any without a hub.
     """
 
-    def __init__(self, space: ConfigurationSpace, hub: ModelHub) -> None:
-        self.space = space
+    def __init__(self, space: ConfigurationSpace, hub: ModelHub | None = None) -> None:
+        self.space = with_hashable_options(space)
         self.hub = hub
-        self.options: dict[str, tuple[Any, ...]] = {
-            name: _options_of(space, name) for name in sorted(space, key=_position)
+        self.domains: dict[str, Domain] = {
+            name: domain_of(self.space[name]) for name in sorted(self.space, key=_position)
         }
-        """All options of every hyperparameter, inactive ones included; `model` comes first."""
-        strangers = [str(model) for model in self.options.get("model", ()) if model not in hub]
+        self.options: dict[str, Options] = {
+            name: domain if isinstance(domain, Range) else domain.values
+            for name, domain in self.domains.items()
+        }
+        self._check_models()
+        self._order = _parents_first(self.space, list(self.domains))
+
+    def _check_models(self) -> None:
+        """Raise ConfigError unless `model`, where there is one, is a choice among the hub's models."""
+        domain = self.domains.get("model")
+        if domain is None:
+            return
+        if self.hub is None:
+            raise ConfigError(
+                "The space has a hyperparameter 'model', whose options are the models of a hub, but there is "
+                "no hub. Name one, for instance model_hub=tiny; or call the hyperparameter something else."
+            )
+        if isinstance(domain, Range):
+            raise ConfigError(f"'model' must be a choice among the models of hub '{self.hub.name}'.")
+        strangers = [str(model) for model in domain.values if model not in self.hub]
         if strangers:
-            raise ConfigError(unknown(f"model in the space (hub '{hub.name}')", strangers[0], hub.names))
-        self._order = _parents_first(space, list(self.options))
+            kind = f"model in the space (hub '{self.hub.name}')"
+            raise ConfigError(unknown(kind, strangers[0], self.hub.names))
 
     def sample(self, n: int, seed: int) -> Candidates:
         """`n` distinct pipelines drawn at random; the same for the same space, n and seed.
 
-        A space that holds fewer than `n` gives all of them, in random order.
+        A finite space that holds fewer than `n` gives all of them, in random order.
 
         Raises:
             ConfigError: n < 1.
         """
         if n < 1:
             raise ConfigError(f"At least one candidate is needed; got n = {n}.")
-        everything = list(islice(self._enumerate({}, 0), 4 * n + 1))
-        if len(everything) <= 4 * n:
+        few = all(domain.size <= 4 * n for domain in self.domains.values() if isinstance(domain, Range))
+        everything = list(islice(self._enumerate({}, 0), 4 * n + 1)) if few else []
+        if few and len(everything) <= 4 * n:
             order = np.random.default_rng(seed).permutation(len(everything))
             return self._candidates([everything[i] for i in order[:n]])
         space = copy.deepcopy(self.space)
@@ -72,7 +88,8 @@ class ConfigManager:
         for _ in range(_ROUNDS):
             for sampled in space.sample_configuration(size=n + 1):  # a list for every n
                 config = self._native(sampled)
-                drawn.setdefault(json.dumps(config), config)
+                if config is not None:
+                    drawn.setdefault(json.dumps(config), config)
             if len(drawn) >= n:
                 break
         return self._candidates(list(drawn.values())[:n])
@@ -85,13 +102,13 @@ class ConfigManager:
                 combination.
         """
         for name in config:
-            if name not in self.options:
-                raise ConfigError(unknown("hyperparameter", str(name), self.options))
+            if name not in self.domains:
+                raise ConfigError(unknown("hyperparameter", str(name), self.domains))
         values: dict[str, Any] = {}
         for name in self._order:
             active = self._active(name, values)
             if active and name not in config:
-                raise ConfigError(f"The config lacks '{name}'; options: {list(self.options[name])}.")
+                raise ConfigError(f"The config lacks '{name}'; {self.domains[name]}.")
             if not active and name in config:
                 raise ConfigError(f"'{name}' has no effect in this config{self._reason(name)}; leave it out.")
             if active:
@@ -110,8 +127,8 @@ class ConfigManager:
 
     def to_json(self) -> str:
         """Space and hub as JSON text; inverse of `from_json`."""
-        data = {"format": FORMAT, "space": self.space.to_serialized_dict(), "hub": self.hub.to_dict()}
-        return json.dumps(data, indent=1)
+        hub = None if self.hub is None else self.hub.to_dict()
+        return json.dumps({"format": FORMAT, "space": space_to_dict(self.space), "hub": hub}, indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -124,8 +141,8 @@ class ConfigManager:
             data = json.loads(text)
             if data["format"] != FORMAT:
                 raise ConfigError(f"The space has format {data['format']}; this version reads {FORMAT}.")
-            space = ConfigurationSpace.from_serialized_dict(_with_tuples(data["space"]))
-            return cls(space, ModelHub.from_dict(data["hub"]))
+            hub = None if data["hub"] is None else ModelHub.from_dict(data["hub"])
+            return cls(space_from_dict(data["space"]), hub)
         except (KeyError, TypeError, ValueError, AttributeError, ModelHubError) as error:
             raise ConfigError(f"The search space cannot be read: {type(error).__name__}: {error}.") from error
 
@@ -133,7 +150,8 @@ class ConfigManager:
         """Up to `count` distinct pipelines near `config`; the same for the same arguments.
 
         One to three of its hyperparameters, now and then the model among them, move to a neighbouring option:
-        a step up or down where options are ordered, any other option elsewhere, one of the closest models.
+        a step up or down where options are ordered, a number nearby in a range, any other option elsewhere,
+        one of the closest models.
         What thereby becomes active is drawn at random, what becomes inactive is left out. Fewer come back
         where the space holds no more.
 
@@ -169,17 +187,18 @@ class ConfigManager:
                 if values[name] is None:
                     return None
             elif name in config:
-                values[name] = _closest_option(config[name], self.options[name])
+                values[name] = self.domains[name].closest(config[name])
             else:
-                values[name] = default_option(self.options[name])
+                values[name] = self.domains[name].default
         return self._ordered(values) if self._allowed(values) else None
 
     def _neighbour(self, config: Config, generator: np.random.Generator) -> dict[str, Any]:
         """One change of one to three hyperparameters; it may be forbidden or change nothing."""
-        names = [name for name in config if name != "model" and len(self.options[name]) > 1]
+        names = [name for name in config if name != "model" and self.domains[name].size > 1]
         changes = min(int(generator.integers(1, _MOST_CHANGES + 1)), len(names))
         changed = generator.permutation(names)[:changes].tolist()
-        if len(self.options.get("model", ())) > 1 and (not names or generator.random() < _MODEL_CHANGES):
+        models = self.domains.get("model")
+        if models is not None and models.size > 1 and (not names or generator.random() < _MODEL_CHANGES):
             changed[:1] = ["model"]
         values: dict[str, Any] = {}
         for name in self._order:
@@ -188,21 +207,14 @@ class ConfigManager:
             if name in config:
                 values[name] = self._step(name, config[name], generator) if name in changed else config[name]
             else:
-                values[name] = self.options[name][int(generator.integers(len(self.options[name])))]
+                values[name] = self.domains[name].draw(generator)
         return self._ordered(values)
 
     def _step(self, name: str, value: Any, generator: np.random.Generator) -> Any:
-        """An option next to `value`."""
-        options = self.options[name]
-        if name == "model":
-            near = [model for model in self._closest_models(self.hub[value]) if model != value][
-                :_CLOSE_MODELS
-            ]
-        elif isinstance(self.space[name], OrdinalHyperparameter):
-            position = options.index(value)
-            near = [options[i] for i in (position - 1, position + 1) if 0 <= i < len(options)]
-        else:
-            near = [option for option in options if option != value]
+        """A value next to `value`."""
+        if name != "model" or self.hub is None:
+            return self.domains[name].beside(value, generator)
+        near = [model for model in self._closest_models(self.hub[value]) if model != value][:_CLOSE_MODELS]
         return near[int(generator.integers(len(near)))]
 
     def _closest_model(self, config: Config, card: ModelCard | None) -> str | None:
@@ -214,41 +226,48 @@ class ConfigManager:
 
     def _closest_models(self, card: ModelCard) -> list[str]:
         """The models of the space, nearest first."""
-        return sorted(self.options["model"], key=lambda name: card_distance(card, self.hub[name]))
+        hub = self.hub
+        assert hub is not None
+        return sorted(self.domains["model"].all(), key=lambda name: card_distance(card, hub[name]))
 
     def _candidates(self, configs: list[Config]) -> Candidates:
         named = {config.get("model") for config in configs}
-        return Candidates(tuple(configs), tuple(card for card in self.hub if card.name in named))
+        return Candidates(tuple(configs), tuple(card for card in self.hub or () if card.name in named))
 
-    def _native(self, sampled: Configuration) -> Config:
-        """A ConfigSpace configuration with the options' own Python values instead of numpy's."""
+    def _native(self, sampled: Configuration) -> Config | None:
+        """What ConfigSpace drew, with native values, without what is inactive.
+
+        None where it drew no value, or a forbidden one: it compares places on a scale, which rounding moves.
+        """
         vector = sampled.get_array()
-        values = {}
-        for name, options in self.options.items():
-            position = vector[self.space.index_of[name]]
-            if not np.isnan(position):
-                values[name] = options[int(position)]
-        return values
+        values: dict[str, Any] = {}
+        for name in self._order:
+            if not self._active(name, values):
+                continue
+            place = vector[self.space.index_of[name]]
+            if np.isnan(place):
+                return None
+            values[name] = self.domains[name].read(sampled[name], place)
+        return self._ordered(values) if self._allowed(values) else None
 
     def _match(self, name: str, value: Any) -> Any:
-        if name == "model" and isinstance(value, str) and value in self.hub:
+        if name == "model" and self.hub is not None and isinstance(value, str) and value in self.hub:
             value = self.hub[value].name  # an alias
+        domain = self.domains[name]
         try:
-            return match_option(value, self.options[name])
+            return domain.match(value)
         except LookupError:
-            message = unknown(f"option of {name}", str(value), map(str, self.options[name]))
-            raise ConfigError(message) from None
+            pass
+        if isinstance(domain, Range):
+            raise ConfigError(f"{name} = {value!r} is impossible: it is {domain}.")
+        raise ConfigError(unknown(f"option of {name}", str(value), map(str, domain.values)))
 
     def _ordered(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: values[name] for name in self.options if name in values}
+        return {name: values[name] for name in self.domains if name in values}
 
     def _active(self, name: str, values: dict[str, Any]) -> bool:
         """Whether a hyperparameter takes part, given the values of its parents."""
-        if any(parent.name not in values for parent in self.space.parents_of[name]):
-            return False
-        return all(
-            condition.satisfied_by_value(values) for condition in self.space.parent_conditions_of[name]
-        )
+        return all(_holds(condition, values) for condition in self.space.parent_conditions_of[name])
 
     def _reason(self, name: str) -> str:
         return "".join(f" ({condition})" for condition in self.space.parent_conditions_of[name])
@@ -256,11 +275,10 @@ class ConfigManager:
     def _allowed(self, values: dict[str, Any]) -> bool:
         if not self.space.forbidden_clauses:
             return True
-        try:
-            Configuration(self.space, values=values).check_valid_configuration()
-        except ForbiddenValueError:
-            return False
-        return True
+        vector = np.full(len(self.space), np.nan)
+        for name, value in values.items():
+            vector[self.space.index_of[name]] = self.space[name].to_vector(value)
+        return not any(clause.is_forbidden_vector(vector) for clause in self.space.forbidden_clauses)
 
     def _enumerate(self, values: dict[str, Any], position: int) -> Iterator[Config]:
         """All pipelines, lazily, that continue `values` from the hyperparameter at `position`."""
@@ -269,30 +287,20 @@ class ConfigManager:
                 yield self._ordered(values)
             return
         name = self._order[position]
-        choices = [{name: option} for option in self.options[name]] if self._active(name, values) else [{}]
-        for choice in choices:
-            yield from self._enumerate({**values, **choice}, position + 1)
+        if not self._active(name, values):
+            yield from self._enumerate(values, position + 1)
+            return
+        for value in self.domains[name].all():
+            yield from self._enumerate({**values, name: value}, position + 1)
 
 
-def _options_of(space: ConfigurationSpace, name: str) -> tuple[Any, ...]:
-    hyperparameter = space[name]
-    if isinstance(hyperparameter, CategoricalHyperparameter):
-        return tuple(hyperparameter.choices)
-    if isinstance(hyperparameter, OrdinalHyperparameter):
-        return tuple(hyperparameter.sequence)
-    if isinstance(hyperparameter, Constant):
-        return (hyperparameter.value,)
-    raise ConfigError(
-        f"Hyperparameter '{name}' is a {type(hyperparameter).__name__}; qtt needs a finite set of options: "
-        "write it as an ordinal or categorical one."
-    )
-
-
-def _closest_option(value: Any, options: tuple[Any, ...]) -> Any:
-    try:
-        return match_option(value, options)
-    except LookupError:
-        return nearest_option(value, options)
+def _holds(condition: Any, values: Mapping[str, Any]) -> bool:
+    """Whether one of ConfigSpace's conditions holds; not where it is about an inactive parent."""
+    if isinstance(condition, AndConjunction):
+        return all(_holds(part, values) for part in condition.components)
+    if isinstance(condition, OrConjunction):
+        return any(_holds(part, values) for part in condition.components)
+    return condition.parent.name in values and bool(condition.satisfied_by_value(values))
 
 
 def _position(name: str) -> tuple[int, str]:
@@ -307,13 +315,3 @@ def _parents_first(space: ConfigurationSpace, names: list[str]) -> list[str]:
         ready = (n for n in names if n not in order and all(p.name in order for p in space.parents_of[n]))
         order.append(next(ready))
     return order
-
-
-def _with_tuples(value: Any) -> Any:
-    """JSON's lists of options as tuples again, so that betas are hashable; lists of objects stay lists."""
-    if isinstance(value, dict):
-        return {key: _with_tuples(item) for key, item in value.items()}
-    if isinstance(value, list):
-        items = [_with_tuples(item) for item in value]
-        return items if any(isinstance(item, dict) for item in items) else tuple(items)
-    return value

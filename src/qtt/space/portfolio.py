@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from qtt.errors import ArtifactError, ConfigError
 from qtt.space.closeness import card_distance, is_number
-from qtt.types import Config, ModelCard
+from qtt.types import Config, ModelCard, with_tuples
 
 if TYPE_CHECKING:
     from qtt.metatraining.runs import Runs
@@ -46,8 +46,8 @@ class Adapter(Protocol):
     """A space that foreign pipelines can be carried over to; a `ConfigManager` is one."""
 
     @property
-    def hub(self) -> Iterable[ModelCard]:
-        """Cards of the models of the space."""
+    def hub(self) -> Iterable[ModelCard] | None:
+        """Cards of the models of the space, None where it has no models."""
         ...
 
     def adapt(self, config: Config, card: ModelCard | None = None) -> Config | None:
@@ -85,7 +85,7 @@ class Portfolio:
         for entry in self.entries:
             if len(found) >= n:
                 break
-            card = _replacement(entry, space.hub, uses)
+            card = None if space.hub is None else _replacement(entry, space.hub, uses)
             named = entry.config if card is None else {**entry.config, "model": card.name}
             config = space.adapt(named, card)
             if config is not None and config not in found:
@@ -186,7 +186,7 @@ def _replacement(
 
 
 def _entry(data: dict[str, Any]) -> PortfolioEntry:
-    config = {k: tuple(v) if isinstance(v, list) else v for k, v in data["config"].items()}
+    config = with_tuples(data["config"])
     card = None if data["card"] is None else ModelCard.from_dict(data["card"])
     return PortfolioEntry(config, card, str(data["dataset"]), float(data["score"]))
 

@@ -16,6 +16,7 @@ from ConfigSpace import (
 
 from qtt.errors import ConfigError, unknown
 from qtt.hub.model_hub import ModelHub
+from qtt.space.domains import match_option
 from qtt.space.hyperparameters import CONDITIONS, FULL, Options
 
 _TOOL_PAPER = (
@@ -88,24 +89,6 @@ def build_space(
             space.add(_hyperparameter(child, options[child]))
             space.add(InCondition(space[child], space[parent], holds))
     return space
-
-
-def match_option(value: Any, options: Sequence[Any]) -> Any:
-    """The option that equals `value` as YAML, JSON or a command line may write it.
-
-    Lists stand for tuples, "none" for None, numbers for equal numbers; booleans and numbers never mix.
-
-    Raises:
-        LookupError: no option does.
-    """
-    if isinstance(value, list | tuple):
-        value = tuple(value)
-    if isinstance(value, str) and value.lower() == "none" and None in options:
-        value = None
-    for option in options:
-        if isinstance(option, bool) == isinstance(value, bool) and option == value:
-            return option
-    raise LookupError(value)
 
 
 def _keep(name: str, options: tuple[Any, ...], keep: Sequence[Any]) -> tuple[Any, ...]:

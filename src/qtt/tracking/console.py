@@ -58,9 +58,10 @@ class ConsoleTracker:
         self._progress = SearchProgress(search, self._clock)
         if self._quiet:
             return
-        models = len({config.get("model") for config in search.candidates.configs})
+        models = {config.get("model") for config in search.candidates.configs} - {None}
+        of = f" of {counted(len(models), 'model')}" if models else ""
         self._say(
-            f"Searching {counted(len(search.candidates), 'pipeline')} of {counted(models, 'model')} "
+            f"Searching {counted(len(search.candidates), 'pipeline')}{of} "
             f"with [bold]{search.optimizer}[/]: {_budget(search)}."
         )
         if search.entries:
