@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 
 
 def unknown_hyperparameters(spec: FeatureSpec, task: SearchTask) -> tuple[str, ...]:
-    """A search's hyperparameters, except the model, that `spec` has no columns of, or none for their values."""
+    """A search's hyperparameters, except the model, without columns in `spec`, or none for their values."""
     return tuple(
         name for name, options in task.options.items() if name != "model" and not spec.encodes(name, options)
     )

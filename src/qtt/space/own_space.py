@@ -1,7 +1,8 @@
 """A search space of one's own: any `ConfigSpace.ConfigurationSpace`, from a file or from a function.
 
 ConfigSpace writes spaces itself (`space.to_json(path)`, `space.to_yaml(path)`); a file is data, nothing in it
-is run. A function is imported by name, and called with the names of the hub's models where it takes an argument.
+is run. A function is imported by name, and called with the names of the hub's models where it takes an
+argument.
 """
 
 import inspect
