@@ -70,7 +70,7 @@ def test_commands_of_the_program_exist() -> None:
 
 
 def test_the_readme_has_what_the_tests_below_look_for() -> None:
-    assert len(EXAMPLES) == 3
+    assert len(EXAMPLES) == 4
     assert len(AFTER) == 6
     assert len(RUNS) >= 9
     assert len(commands("qtt.fetch")) == 1
@@ -145,8 +145,26 @@ def test_commands_after_a_search_run(
     assert capsys.readouterr().err == ""
 
 
+OWN_TERM = """
+import torch
+from qtt.finetune.cv.classification.module import ForwardStep
+from qtt.hub.model_hub import load_hub
+from qtt.space.search_space import build_space
+
+logits = torch.randn(5, 3)
+given = Confidence(0.1, None)(ForwardStep(None, None, logits))
+entropy = torch.distributions.Categorical(logits=logits).entropy()
+print(torch.allclose(given, -0.1 * entropy.mean()), build_space("full", load_hub("tiny"))["confidence_reg"])
+"""
+
+
+def test_the_example_of_an_own_regulariser_is_its_formula_and_in_the_space(tmp_path: Path) -> None:
+    shown = run_script(EXAMPLES[2] + OWN_TERM, tmp_path).stdout
+    assert shown.startswith("True confidence_reg, Type: Ordinal, Sequence: {0.0, 0.01, 0.1}")
+
+
 def test_the_example_of_an_own_objective_runs(tmp_path: Path) -> None:
-    shown = run_script(EXAMPLES[2], tmp_path).stdout
+    shown = run_script(EXAMPLES[3], tmp_path).stdout
     assert "The budget of 20 epochs is spent." in shown
     assert (tmp_path / "runs" / "own-objective" / "journal.jsonl").exists()
 

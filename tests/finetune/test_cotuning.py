@@ -13,13 +13,13 @@ from torch import nn
 
 from images import CLASSES
 from models import FAMILIES, SOURCE_CLASSES, build, make_card
-from qtt.finetune.cv.classification import regularizers
 from qtt.finetune.cv.classification.data import DataStore, Split
 from qtt.finetune.cv.classification.model import build_network
 from qtt.finetune.cv.classification.module import ForwardStep
 from qtt.finetune.cv.classification.recipe import Recipe
 from qtt.finetune.cv.classification.regularizers import Regularizers, build_regularizers
 from qtt.finetune.cv.classification.settings import FinetuneSettings
+from qtt.finetune.cv.classification.strategies import cotuning
 from qtt.finetune.cv.classification.strategies.cotuning import (
     CoTuning,
     category_relationship,
@@ -140,10 +140,8 @@ def test_relationship_is_computed_once(
     make_pretrained_task: MakeTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
-    compute = regularizers.category_relationship
-    monkeypatch.setattr(
-        regularizers, "category_relationship", lambda *args: calls.append(1) or compute(*args)
-    )
+    compute = cotuning.category_relationship
+    monkeypatch.setattr(cotuning, "category_relationship", lambda *args: calls.append(1) or compute(*args))
     task, store = make_pretrained_task(), DataStore()
     first, second, other = (_build(task, name, store) for name in ("test_vit", "test_vit", "test_resnet"))
     assert len(calls) == 2

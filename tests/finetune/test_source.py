@@ -9,10 +9,10 @@ from safetensors.torch import load_file
 from torch import nn
 
 from models import FAMILIES, SOURCE_CLASSES, build, make_card
+from qtt.finetune.cv.classification.loss_terms import trainable_backbone
 from qtt.finetune.cv.classification.model import build_learner, build_source
 from qtt.finetune.cv.classification.randomness import seeded
 from qtt.finetune.cv.classification.recipe import Recipe
-from qtt.finetune.cv.classification.regularizers import trainable_backbone
 from qtt.finetune.cv.classification.settings import FinetuneSettings
 from qtt.finetune.cv.classification.strategies.freezing import freeze, head_parameters
 from qtt.finetune.cv.classification.strategies.source import Source

@@ -170,13 +170,15 @@ def _config_manager(
     space = _own_space(search_space, narrow)
     if space is not None:
         return ConfigManager(space, _hub(model_hub, default_hub if "model" in space else None))
+    as_learned = search_space is None and artifact is not None
     if search_space is None and artifact is not None and own is not None:
         search_space = artifact.facts.search_space
         options: dict[str, Any] = {name: values for name, values in own.options.items() if name != "model"}
         narrow = {**options, **(narrow or {})}
     hub = _hub(model_hub, default_hub)
     assert hub is not None
-    return ConfigManager(build_space(str(search_space or COLD_SPACE), hub, narrow), hub)
+    space = build_space(str(search_space or COLD_SPACE), hub, narrow, extras=not as_learned)
+    return ConfigManager(space, hub)
 
 
 def _own_space(

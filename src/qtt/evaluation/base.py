@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Protocol
 
 from qtt.errors import ConfigError
+from qtt.space.hyperparameters import nameless_modules
 from qtt.types import Objective, Result, TaskInfo, Trial
 
 
@@ -32,11 +33,13 @@ def make_evaluator(objective: Objective, log: Path, isolation: str = "auto") -> 
 
     isolation: `process` trains in a long-lived process of its own, which survives nothing but harms nobody;
         `inline` runs in this process (for debugging, and for functions that cannot be imported by name);
-        `auto` takes a process where the objective can be imported there.
+        `auto` takes a process where the objective, and what registered hyperparameters of its own, can be
+        imported there.
     log: file for everything that the training process prints.
 
     Raises:
-        ConfigError: unknown isolation, or a process is demanded for a function that cannot be imported.
+        ConfigError: unknown isolation, or a process is demanded for a function, or hyperparameters, that
+            cannot be imported.
     """
     from qtt.evaluation.inline import InlineEvaluator
     from qtt.evaluation.process import ProcessEvaluator, import_path
@@ -49,6 +52,12 @@ def make_evaluator(objective: Objective, log: Path, isolation: str = "auto") -> 
             f"The objective {objective!r} cannot be imported by name, so it cannot run in a process of its "
             "own. Define it at the top level of a module, or use isolation='inline'."
         )
-    if isolation == "inline" or path is None:
+    nameless = nameless_modules()
+    if isolation == "process" and nameless:
+        raise ConfigError(
+            f"Hyperparameters were registered in {', '.join(nameless)}, which a training process cannot "
+            "import. Register them in a module of their own, and import it; or use isolation='inline'."
+        )
+    if isolation == "inline" or path is None or nameless:
         return InlineEvaluator(objective)
     return ProcessEvaluator(path, log)

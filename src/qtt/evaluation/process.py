@@ -18,6 +18,7 @@ from typing import IO, Any
 from qtt.evaluation import kernel
 from qtt.evaluation.step import failure, timeout
 from qtt.evaluation.worker import GRACE
+from qtt.space.hyperparameters import registering_modules
 from qtt.types import Objective, Result, TaskInfo, Trial
 
 LOG_TAIL_LINES = 20
@@ -91,7 +92,7 @@ class ProcessEvaluator:
         threading.Thread(
             target=_forward, args=(process.stdout, self._messages), name="qtt-results", daemon=True
         ).start()
-        self._send({"objective": self._objective})
+        self._send({"objective": self._objective, "modules": registering_modules()})
         return process
 
     def evaluate(self, trial: Trial, task: TaskInfo, seconds: float | None) -> Iterator[Result]:

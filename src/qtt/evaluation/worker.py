@@ -61,6 +61,9 @@ def _finish_threads() -> None:
 
 
 def _load(request: dict[str, Any]) -> Objective:
+    """The objective, after the modules in which the search had registered hyperparameters."""
+    for module in request.get("modules", ()):
+        import_module(module)
     module, name = request["objective"].split(":")
     found: Any = import_module(module)
     for part in name.split("."):

@@ -1,6 +1,6 @@
 """Meta-training: from recorded runs to the predictors of an artifact, stage by stage."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -18,7 +18,8 @@ from qtt.predictors.meta_cost import cost_rows
 from qtt.predictors.prior import Standing
 from qtt.predictors.residual import ResidualPoints
 from qtt.predictors.trees import Trees
-from qtt.space.hyperparameters import CONDITIONS, FULL
+from qtt.space.domains import Options
+from qtt.space.hyperparameters import CONDITIONS, FULL, Hyperparameter, registered
 
 Array = NDArray[np.float64]
 Arrays = dict[str, NDArray[np.generic]]
@@ -76,10 +77,18 @@ class Fitted:
 
 
 def feature_spec(runs: Sequence[Runs]) -> FeatureSpec:
-    """The columns for the full search space and all models of the runs."""
+    """The columns for the papers' space, what else is registered and recorded, and all models of the runs."""
     cards = {card.name: card for part in runs for card in part.candidates.models}
-    options = {"model": tuple(sorted(cards)), **FULL}
-    return FeatureSpec.from_options(options, [cards[name] for name in sorted(cards)], list(CONDITIONS))
+    recorded = {name for part in runs for config in part.candidates.configs for name in config}
+    extras = {name: item.options for name, item in _registered(recorded).items() if name in recorded}
+    options: dict[str, Options] = {"model": tuple(sorted(cards)), **FULL, **extras}
+    conditional = [*CONDITIONS, *extras]  # which other tables lack
+    return FeatureSpec.from_options(options, [cards[name] for name in sorted(cards)], conditional)
+
+
+def _registered(recorded: Collection[str]) -> Mapping[str, Hyperparameter]:
+    """Hyperparameters of other packages; none are looked for where the papers' are all there is."""
+    return registered() if set(recorded) - FULL.keys() - {"model"} else {}
 
 
 def fit(runs: Sequence[Runs], *, seed: int = 0, stages: StageRunner) -> Fitted:

@@ -6,6 +6,9 @@ A learning rate alone says little: how far training gets depends on the learning
 it, on the number of steps, and on how much of the warm-up is over. These columns say so directly; on datasets
 that were held out, rankings of pipelines improved more by them than by any choice of regression
 (experiments/search_quality).
+
+They are about the papers' hyperparameters alone, since trees and networks are fitted to a fixed number of
+columns; for those of other packages see `qtt.predictors.unknown`.
 """
 
 from collections.abc import Sequence
@@ -18,6 +21,7 @@ from numpy.typing import NDArray
 from qtt.predictors.base import SearchTask
 from qtt.predictors.features import Features, FeatureSpec
 from qtt.predictors.unknown import known_part, unknown_hyperparameters
+from qtt.space.hyperparameters import BUILT_IN
 from qtt.types import Config, MetaFeatures, ModelCard
 
 Array = NDArray[np.float64]
@@ -122,8 +126,8 @@ def _dynamics(configs: Sequence[Config], task: MetaFeatures) -> tuple[Array, Arr
         _column(configs, "mixup_prob") * mixing,
         np.log(_positive(configs, "layer_decay", 1.0)),
         frozen_share(configs),
-        *(np.log(_column(configs, name) + 1e-5) for name in ("sp_reg", "delta_reg", "bss_reg")),
-        _column(configs, "cotuning_reg"),
+        *(np.log(_column(configs, item.name) + 1e-5) for item in BUILT_IN if item.loss_weight == "log"),
+        *(_column(configs, item.name) for item in BUILT_IN if item.loss_weight == "linear"),
         decay * rate,
         np.log(decay + 1e-6),
     ]

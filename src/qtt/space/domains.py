@@ -128,10 +128,14 @@ class Range:
         """
         if isinstance(value, np.generic):
             value = value.item()
-        inside = is_number(value) and self.lower <= value <= self.upper
-        if not inside or (self.integer and value != round(value)):
+        if not self.holds(value):
             raise LookupError(value)
         return self._native(value)
+
+    def holds(self, value: Any) -> bool:
+        """Whether a value is a number of the range."""
+        inside = is_number(value) and self.lower <= value <= self.upper
+        return inside and not (self.integer and value != round(value))
 
     def closest(self, value: Any) -> Any:
         """The number of the range nearest to `value`; the default where that is no number."""

@@ -12,12 +12,14 @@ from ConfigSpace import (
     ConfigurationSpace,
     InCondition,
     OrdinalHyperparameter,
+    UniformFloatHyperparameter,
+    UniformIntegerHyperparameter,
 )
 
 from qtt.errors import ConfigError, unknown
 from qtt.hub.model_hub import ModelHub
-from qtt.space.domains import match_option
-from qtt.space.hyperparameters import CONDITIONS, FULL, Options
+from qtt.space.domains import Options, Range, match_option
+from qtt.space.hyperparameters import CONDITIONS, FULL, Hyperparameter, registered
 
 _TOOL_PAPER = (
     *("pct_to_freeze", "layer_decay", "linear_probing", "stoch_norm"),
@@ -25,7 +27,7 @@ _TOOL_PAPER = (
     *("opt", "lr", "batch_size"),
 )
 
-_QUICKSTART: Options = {
+_QUICKSTART: Mapping[str, tuple[Any, ...]] = {
     "pct_to_freeze": (0.0, 0.2, 0.4, 0.6),
     "layer_decay": (None, 0.65, 0.75),
     "mixup": (0.0, 0.2, 0.4),
@@ -47,17 +49,21 @@ _QUICKSTART: Options = {
     "warmup_epochs": (0,),
 }
 
-VARIANTS: Mapping[str, Options] = {
+VARIANTS: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
     "full": FULL,
     "tool_paper": {name: FULL[name] for name in _TOOL_PAPER},
     "quickstart": _QUICKSTART,
 }
-"""full: all of the papers' space. tool_paper: the subset of Table 3. quickstart: narrow, for small models and
-short searches on CPU cores."""
+"""full: all of the papers' space, and what other packages registered. tool_paper: the subset of Table 3.
+quickstart: narrow, for small models and short searches on CPU cores."""
 
 
 def build_space(
-    variant: str, models: ModelHub | Iterable[str], narrow: Mapping[str, Sequence[Any]] | None = None
+    variant: str,
+    models: ModelHub | Iterable[str],
+    narrow: Mapping[str, Sequence[Any]] | None = None,
+    *,
+    extras: bool = True,
 ) -> ConfigurationSpace:
     """The conditional space of one variant over a hub's models.
 
@@ -65,6 +71,8 @@ def build_space(
     models: the hub, or the names of its models to keep: the options of `model`.
     narrow: hyperparameter to the options to keep of it; "none" may stand for None. A hyperparameter whose
         condition no longer can hold leaves the space, narrowed or not.
+    extras: whether what other packages registered (`qtt.space.hyperparameters`) is part of `full`. Whatever
+        `narrow` names is part of any variant.
 
     Raises:
         ConfigError: an unknown variant, hyperparameter or option (close matches are named), or none left.
@@ -72,44 +80,92 @@ def build_space(
     if variant not in VARIANTS:
         raise ConfigError(unknown("search space", variant, VARIANTS))
     names = models.names if isinstance(models, ModelHub) else models
-    options = {"model": tuple(names), **VARIANTS[variant]}
+    options: dict[str, Options] = {"model": tuple(names), **VARIANTS[variant]}
     if not options["model"]:
         raise ConfigError("The search space needs at least one model; the hub gave none.")
+    joined = _joined(variant, narrow or {}, extras)
+    options |= {name: item.options for name, item in joined.items()}
     for name, keep in (narrow or {}).items():
         if name not in options:
-            raise ConfigError(unknown(f"hyperparameter of space '{variant}'", str(name), options))
+            known = [*options, *registered()]
+            raise ConfigError(unknown(f"hyperparameter of space '{variant}'", str(name), known))
         options[name] = _keep(name, options[name], keep)
+    conditions = {**CONDITIONS, **{n: item.condition for n, item in joined.items() if item.condition}}
     space = ConfigurationSpace(name=variant)
     for name, values in options.items():
-        if name not in CONDITIONS:
+        if name not in conditions:
             space.add(_hyperparameter(name, values))
-    for child, (parent, active) in CONDITIONS.items():
-        holds = [value for value in options.get(parent, ()) if value in active]
+    for child in _parents_first(conditions):
+        parent, active = conditions[child]
+        holds = _holding(options[parent], active) if parent in space else []
         if child in options and holds:
             space.add(_hyperparameter(child, options[child]))
             space.add(InCondition(space[child], space[parent], holds))
     return space
 
 
-def _keep(name: str, options: tuple[Any, ...], keep: Sequence[Any]) -> tuple[Any, ...]:
-    """The options to keep, in the order of the space."""
+def _joined(variant: str, narrow: Mapping[str, Any], extras: bool) -> dict[str, Hyperparameter]:
+    """The registered hyperparameters that are part of a space; entry points are read where they matter."""
+    named = set(narrow) - FULL.keys() - {"model"}
+    everything = extras and variant == "full"
+    found = registered() if everything or named else {}
+    return {name: item for name, item in found.items() if everything or name in named}
+
+
+def _parents_first(conditions: Mapping[str, tuple[str, tuple[Any, ...]]]) -> list[str]:
+    """Children in their order, each behind its parent where that is a child, too."""
+    order: list[str] = []
+
+    def add(child: str, *waiting: str) -> None:
+        if child in waiting:
+            raise ConfigError(f"The condition of '{child}' leads back to itself.")
+        parent = conditions[child][0]
+        if parent in conditions and parent not in order:
+            add(parent, child, *waiting)
+        if child not in order:
+            order.append(child)
+
+    for child in conditions:
+        add(child)
+    return order
+
+
+def _holding(options: Options, active: tuple[Any, ...]) -> list[Any]:
+    """The values of a parent that make a child active, those alone which the parent can have."""
+    if isinstance(options, Range):
+        return [options.match(value) for value in active if options.holds(value)]
+    return [value for value in options if value in active]
+
+
+def _keep(name: str, options: Options, keep: Sequence[Any]) -> tuple[Any, ...]:
+    """The options to keep, in the order of the space; of a range any of its numbers."""
     if isinstance(keep, str) or not isinstance(keep, Iterable):
         raise ConfigError(f"narrow.{name} must be a list of options, not {keep!r}.")
-    kept = []
-    for value in keep:
-        try:
-            kept.append(match_option(value, options))
-        except LookupError:
-            known = [str(option) for option in options]
-            raise ConfigError(
-                unknown(f"option of {name}", str(value), known) + f" Options: {', '.join(known)}."
-            ) from None
+    kept = [_match(name, options, value) for value in keep]
     if not kept:
-        raise ConfigError(f"narrow.{name} keeps no option; leave it out to keep all of {list(options)}.")
+        every = options if isinstance(options, Range) else list(options)
+        raise ConfigError(f"narrow.{name} keeps no option; leave it out to keep all of {every}.")
+    if isinstance(options, Range):
+        return tuple(sorted(set(kept)))
     return tuple(option for option in options if option in kept)
 
 
-def _hyperparameter(name: str, options: tuple[Any, ...]) -> CategoricalHyperparameter | OrdinalHyperparameter:
+def _match(name: str, options: Options, value: Any) -> Any:
+    try:
+        return options.match(value) if isinstance(options, Range) else match_option(value, options)
+    except LookupError:
+        pass
+    if isinstance(options, Range):
+        raise ConfigError(f"narrow.{name} has {value!r}; it may have {options}.")
+    known = [str(option) for option in options]
+    raise ConfigError(unknown(f"option of {name}", str(value), known) + f" Options: {', '.join(known)}.")
+
+
+def _hyperparameter(name: str, options: Options) -> Any:
+    """ConfigSpace's hyperparameter: a range, a scale of numbers, or a choice."""
+    if isinstance(options, Range):
+        kind = UniformIntegerHyperparameter if options.integer else UniformFloatHyperparameter
+        return kind(name, options.lower, options.upper, log=options.log, default_value=options.default)
     ordered = all(isinstance(option, int | float) and not isinstance(option, bool) for option in options)
     if ordered and len(options) > 1:
         return OrdinalHyperparameter(name, list(options))

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from qtt.finetune.cv.classification.evaluate import evaluate_incumbent
     from qtt.finetune.cv.classification.export import export_model
     from qtt.finetune.cv.classification.footprint import footprints
+    from qtt.finetune.cv.classification.loss_terms import NotApplicable, Start, register_regularizer
     from qtt.finetune.cv.classification.metafeatures import extract_task_info_metafeat
     from qtt.finetune.cv.classification.predictor import load_predictor
     from qtt.finetune.cv.classification.script import check_candidates, finetune_script
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FinetuneSettings",
+    "NotApplicable",
+    "Start",
     "check_candidates",
     "evaluate_incumbent",
     "export_model",
@@ -24,6 +27,7 @@ __all__ = [
     "finetune_script",
     "footprints",
     "load_predictor",
+    "register_regularizer",
 ]
 
 _HOMES = {
@@ -35,6 +39,9 @@ _HOMES = {
     "check_candidates": "script",
     "finetune_script": "script",
     "load_predictor": "predictor",
+    "NotApplicable": "loss_terms",
+    "Start": "loss_terms",
+    "register_regularizer": "loss_terms",
 }
 
 

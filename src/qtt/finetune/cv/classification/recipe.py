@@ -1,58 +1,57 @@
 """A pipeline's hyperparameters, checked before anything is built (search space: Quick-Tune, Table 3)."""
 
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from qtt.errors import ConfigError, unknown
-from qtt.space.hyperparameters import CONDITIONS
+from qtt.space.hyperparameters import BUILT_IN, DEFAULTS, FULL, Hyperparameter, registered
 
-OPTIMIZERS = ("sgd", "momentum", "adam", "adamw", "adamp")
-SCHEDULES = (None, "cosine", "step", "multistep", "plateau")
-AUGMENTATIONS = (None, "trivial_augment", "random_augment", "auto_augment")
-POLICIES = (None, "v0", "original")
+OPTIMIZERS = FULL["opt"]
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One pipeline, with native values; hyperparameters that a config leaves out keep these defaults.
+    """One pipeline, with native values; hyperparameters that a config leaves out keep their defaults.
+
+    extras: those that other packages registered, where the config has them.
 
     None means none or off. The factor of `plateau` is the default decay_rate: the space has no option for it.
     """
 
     model: str
-    pct_to_freeze: float = 0.0
-    linear_probing: bool = False
-    layer_decay: float | None = None
-    stoch_norm: bool = False
-    sp_reg: float = 0.0
-    delta_reg: float = 0.0
-    bss_reg: float = 0.0
-    cotuning_reg: float = 0.0
-    mixup: float = 0.0
-    cutmix: float = 0.0
-    mixup_prob: float = 1.0
-    drop: float = 0.0
-    smoothing: float = 0.0
-    clip_grad: float | None = None
-    data_augmentation: str | None = None
-    auto_augment: str | None = None
-    ra_num_ops: int = 2
-    ra_magnitude: int = 9
-    opt: str = "adamw"
-    lr: float = 1e-3
-    weight_decay: float = 0.0
-    batch_size: int = 32
-    amp: bool = False
-    opt_betas: tuple[float, float] = (0.9, 0.999)
-    momentum: float = 0.9
-    sched: str | None = "cosine"
-    warmup_epochs: int = 0
-    warmup_lr: float = 0.0
-    decay_rate: float = 0.1
-    decay_epochs: int = 10
-    patience_epochs: int = 5
+    pct_to_freeze: float = DEFAULTS["pct_to_freeze"]
+    linear_probing: bool = DEFAULTS["linear_probing"]
+    layer_decay: float | None = DEFAULTS["layer_decay"]
+    stoch_norm: bool = DEFAULTS["stoch_norm"]
+    sp_reg: float = DEFAULTS["sp_reg"]
+    delta_reg: float = DEFAULTS["delta_reg"]
+    bss_reg: float = DEFAULTS["bss_reg"]
+    cotuning_reg: float = DEFAULTS["cotuning_reg"]
+    mixup: float = DEFAULTS["mixup"]
+    cutmix: float = DEFAULTS["cutmix"]
+    mixup_prob: float = DEFAULTS["mixup_prob"]
+    drop: float = DEFAULTS["drop"]
+    smoothing: float = DEFAULTS["smoothing"]
+    clip_grad: float | None = DEFAULTS["clip_grad"]
+    data_augmentation: str | None = DEFAULTS["data_augmentation"]
+    auto_augment: str | None = DEFAULTS["auto_augment"]
+    ra_num_ops: int = DEFAULTS["ra_num_ops"]
+    ra_magnitude: int = DEFAULTS["ra_magnitude"]
+    opt: str = DEFAULTS["opt"]
+    lr: float = DEFAULTS["lr"]
+    weight_decay: float = DEFAULTS["weight_decay"]
+    batch_size: int = DEFAULTS["batch_size"]
+    amp: bool = DEFAULTS["amp"]
+    opt_betas: tuple[float, float] = DEFAULTS["opt_betas"]
+    momentum: float = DEFAULTS["momentum"]
+    sched: str | None = DEFAULTS["sched"]
+    warmup_epochs: int = DEFAULTS["warmup_epochs"]
+    warmup_lr: float = DEFAULTS["warmup_lr"]
+    decay_rate: float = DEFAULTS["decay_rate"]
+    decay_epochs: int = DEFAULTS["decay_epochs"]
+    patience_epochs: int = DEFAULTS["patience_epochs"]
+    extras: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
@@ -61,111 +60,50 @@ class Recipe:
         Raises:
             ConfigError: a name is unknown, a value impossible, or a hyperparameter would have no effect.
         """
-        known = {item.name for item in fields(cls)}
+        others = registered() if config.keys() - FULL.keys() - {"model"} else {}
         for name in config:
-            if name not in known:
-                raise ConfigError(unknown("hyperparameter", name, known))
+            if name != "model" and name not in FULL and name not in others:
+                raise ConfigError(unknown("hyperparameter", name, ["model", *FULL, *others]))
         if "model" not in config:
             raise ConfigError("The config names no model.")
-        values = dict(config)
+        values = {name: value for name, value in config.items() if name not in others}
         if isinstance(values.get("opt_betas"), list | tuple):
             values["opt_betas"] = tuple(values["opt_betas"])
-        recipe = cls(**values)
-        recipe._check()
-        recipe._check_active(config)
+        recipe = cls(**values, extras={name: config[name] for name in config if name in others})
+        known = (*BUILT_IN, *(others[name] for name in recipe.extras))
+        recipe._check(known)
+        recipe._check_active(config, known)
         return recipe
+
+    def value(self, name: str) -> Any:
+        """A hyperparameter by name, also one of another package, whose neutral default is left to it.
+
+        Raises:
+            KeyError: the config has no such hyperparameter, nor has the space of the papers.
+        """
+        return self.extras[name] if name in self.extras or name not in FULL else getattr(self, name)
 
     @property
     def frozen_fraction(self) -> float:
         """Share of the backbone's blocks that is frozen; linear probing freezes all of them."""
         return 1.0 if self.linear_probing else self.pct_to_freeze
 
-    def _check(self) -> None:
-        for name, test, hint in _CHECKS:
-            value = getattr(self, name)
-            if not test(value):
-                raise ConfigError(f"{name}={value!r} is impossible: {hint}.")
+    def _check(self, hyperparameters: Sequence[Hyperparameter]) -> None:
+        if not isinstance(self.model, str):
+            raise ConfigError(f"model={self.model!r} is impossible: give the name of a card.")
+        for item in hyperparameters:
+            value = self.value(item.name)
+            if not item.takes(value):
+                raise ConfigError(f"{item.name}={value!r} is impossible: {item.advice}.")
 
-    def _check_active(self, config: Mapping[str, Any]) -> None:
-        for name, (parent, values) in CONDITIONS.items():
-            if config.get(name) is not None and getattr(self, parent) not in values:
+    def _check_active(self, config: Mapping[str, Any], hyperparameters: Sequence[Hyperparameter]) -> None:
+        for item in hyperparameters:
+            if item.condition is None or config.get(item.name) is None:
+                continue
+            parent, values = item.condition
+            given = self.value(parent) if parent in FULL else self.extras.get(parent)
+            if given not in values:
                 raise ConfigError(
-                    f"{name}={config[name]!r} has no effect with {parent}={getattr(self, parent)!r} "
-                    f"(only with {', '.join(values)}); leave it out."
+                    f"{item.name}={config[item.name]!r} has no effect with {parent}={given!r} "
+                    f"(only with {', '.join(map(str, values))}); leave it out."
                 )
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _integer(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _share(value: Any) -> bool:
-    return _number(value) and 0 <= value <= 1
-
-
-def _below_one(value: Any) -> bool:
-    return _number(value) and 0 <= value < 1
-
-
-def _not_negative(value: Any) -> bool:
-    return _number(value) and value >= 0
-
-
-def _positive(value: Any) -> bool:
-    return _number(value) and value > 0
-
-
-def _boolean(value: Any) -> bool:
-    return isinstance(value, bool)
-
-
-_CHECKS: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
-    ("model", lambda v: isinstance(v, str), "give the name of a card"),
-    ("pct_to_freeze", _share, "give a share from 0 to 1"),
-    ("linear_probing", _boolean, "give True or False"),
-    (
-        "layer_decay",
-        lambda v: v is None or (_positive(v) and v <= 1),
-        "give a factor above 0 up to 1, or None",
-    ),
-    ("stoch_norm", _boolean, "give True or False"),
-    *(
-        (name, _not_negative, "give a weight from 0, where 0 is off")
-        for name in ("sp_reg", "delta_reg", "bss_reg", "cotuning_reg")
-    ),
-    ("mixup", _not_negative, "give a Beta parameter from 0, where 0 is off"),
-    ("cutmix", _not_negative, "give a Beta parameter from 0, where 0 is off"),
-    ("mixup_prob", _share, "give a probability"),
-    ("drop", _below_one, "give a probability below 1"),
-    ("smoothing", _below_one, "give a share below 1"),
-    (
-        "clip_grad",
-        lambda v: v is None or _positive(v),
-        "give the largest gradient norm, above 0, or None for off",
-    ),
-    ("data_augmentation", lambda v: v in AUGMENTATIONS, f"choose from {AUGMENTATIONS}"),
-    ("auto_augment", lambda v: v in POLICIES, f"choose from {POLICIES}"),
-    ("ra_num_ops", lambda v: _integer(v) and v >= 1, "give a count from 1"),
-    ("ra_magnitude", lambda v: _integer(v) and 0 <= v <= 30, "give a magnitude from 0 to 30"),
-    ("opt", lambda v: v in OPTIMIZERS, f"choose from {OPTIMIZERS}"),
-    ("lr", _positive, "give a positive number"),
-    ("weight_decay", _not_negative, "give a number from 0"),
-    ("batch_size", lambda v: _integer(v) and v >= 1, "give a count from 1"),
-    ("amp", _boolean, "give True or False"),
-    (
-        "opt_betas",
-        lambda v: isinstance(v, tuple) and len(v) == 2 and all(_below_one(beta) for beta in v),
-        "give two numbers from 0, below 1",
-    ),
-    ("momentum", _below_one, "give a number from 0, below 1"),
-    ("sched", lambda v: v in SCHEDULES, f"choose from {SCHEDULES}"),
-    ("warmup_epochs", lambda v: _integer(v) and v >= 0, "give a count from 0"),
-    ("warmup_lr", _not_negative, "give a number from 0"),
-    ("decay_rate", lambda v: _positive(v) and v < 1, "give a factor between 0 and 1"),
-    ("decay_epochs", lambda v: _integer(v) and v >= 1, "give a count from 1"),
-    ("patience_epochs", lambda v: _integer(v) and v >= 0, "give a count from 0"),
-)

@@ -6,6 +6,7 @@ Directions of the feature space with small singular values transfer badly; shrin
 import torch
 from torch import Tensor
 
+from qtt.finetune.cv.classification.loss_terms import declare
 from qtt.finetune.cv.classification.module import ForwardStep, TrainingDiverged
 
 SMALLEST = 1
@@ -46,3 +47,6 @@ class BSS:
         """The penalty of a batch."""
         assert step.features is not None
         return self.weight * spectral_shrinkage(step.features)
+
+
+TERM = declare("bss_reg", lambda weight, start: BSS(weight))

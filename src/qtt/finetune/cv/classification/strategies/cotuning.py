@@ -5,13 +5,20 @@ It shall still find in finetuned features the classes of the source that go with
 Notation: b images, d features, k target classes, s classes of the source.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from qtt.finetune.cv.classification.module import ForwardStep
+from qtt.finetune.cv.classification.loss_terms import NotApplicable, Start, declare
+from qtt.finetune.cv.classification.module import ForwardStep, input_scaling
+
+SOURCE_BATCH = 64
+"""Images that the source classifies at once."""
 
 
 def category_relationship(batches: Iterable[tuple[Tensor, Tensor]], num_classes: int) -> Tensor:
@@ -70,3 +77,45 @@ class CoTuning:
         """Tensors that it keeps in memory."""
         weights = (tensor for part in self.classifiers for tensor in (*part.parameters(), *part.buffers()))
         return self.relationship, *weights
+
+
+SourceClasses = tuple[tuple[nn.Module, ...], Tensor]
+"""Classifiers of a source, and p(y_source | y_target) for a training split."""
+
+_classes: WeakKeyDictionary[Any, dict[str, SourceClasses]] = WeakKeyDictionary()
+"""By the images of the training split, whose dataset and size they thereby know, and the source's key."""
+
+
+def build(weight: float, start: Start) -> CoTuning:
+    """The term of a pipeline.
+
+    Raises:
+        NotApplicable: its source has no classifier to keep in use.
+    """
+    card = start.task.card(start.recipe.model)
+    if not start.settings.pretrained:
+        raise NotApplicable("training starts from random weights (pretrained=false)")
+    if card.num_classes < 2:
+        raise NotApplicable(f"the weights of {card.name} have no classifier")
+    known = _classes.setdefault(start.train.images, {})
+    if start.source_key not in known:
+        classifiers = start.source.classifiers
+        if not any(p.any() for part in classifiers for p in part.parameters() if p.ndim > 1):
+            raise NotApplicable(f"the classifier in the weights of {card.name} is all zeros")
+        relationship = category_relationship(_probabilities(start), start.task.num_classes)
+        known[start.source_key] = classifiers, relationship.to(start.settings.device)
+    return CoTuning(weight, *known[start.source_key])
+
+
+def _probabilities(start: Start) -> Iterator[tuple[Tensor, Tensor]]:
+    """The source's probabilities for the training images, prepared as for validation, and their labels."""
+    card, train = start.task.card(start.recipe.model), start.train
+    device = start.settings.device
+    mean, scale = (tensor.to(device) for tensor in input_scaling(card.mean, card.std))
+    for first in range(0, len(train), SOURCE_BATCH):
+        indices = np.arange(first, min(first + SOURCE_BATCH, len(train)))
+        images = train.images.batch(indices).to(device).float()
+        yield start.source.probabilities((images - mean) * scale), train.labels[indices]
+
+
+TERM = declare("cotuning_reg", build)

@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from qtt.finetune.cv.classification.loss_terms import declare
 from qtt.finetune.cv.classification.module import ForwardStep
 from qtt.finetune.cv.classification.strategies.source import Source
 
@@ -29,3 +30,6 @@ class Delta:
     def held(self) -> tuple[Tensor, ...]:
         """Tensors that it keeps in memory."""
         return self.source.tensors
+
+
+TERM = declare("delta_reg", lambda weight, start: Delta(weight, start.source))

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from qtt.finetune.cv.classification.loss_terms import Start, declare
 from qtt.finetune.cv.classification.module import ForwardStep
 
 
@@ -37,6 +38,21 @@ class SP:
     def held(self) -> tuple[Tensor, ...]:
         """Tensors that it keeps in memory."""
         return self.anchors
+
+
+def build(weight: float, start: Start) -> SP:
+    """The term of a pipeline; where its source is in memory anyway, that holds the anchors."""
+    source = start.loaded_source
+    if source is not None:
+        initial = dict(source.model.named_parameters())
+        anchors = [initial[name].detach() for name in start.backbone]
+    else:
+        device = start.settings.device
+        anchors = [tensor.detach().clone().to(device) for tensor in start.backbone.values()]
+    return SP(weight, tuple(start.backbone.values()), anchors)
+
+
+TERM = declare("sp_reg", build)
 
 
 class _SquaredDistance(torch.autograd.Function):
