@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Protocol
 
 from qtt.errors import ConfigError
-from qtt.space.hyperparameters import nameless_modules
 from qtt.types import Objective, Result, TaskInfo, Trial
 
 
@@ -43,6 +42,7 @@ def make_evaluator(objective: Objective, log: Path, isolation: str = "auto") -> 
     """
     from qtt.evaluation.inline import InlineEvaluator
     from qtt.evaluation.process import ProcessEvaluator, import_path
+    from qtt.space.hyperparameters import nameless_modules  # which a training process need not wait for
 
     if isolation not in ("auto", "process", "inline"):
         raise ConfigError(f"isolation must be 'auto', 'process' or 'inline'; got '{isolation}'.")
