@@ -116,8 +116,3 @@ def objective(trial: Trial, task: TaskInfo) -> Result:
     assert not isinstance(config["kernel"], list)
     quality = config["layers"] / 24 + 0.3 * (config["size"] == "medium") - 0.3 / trial.fidelity
     return Result(trial.config_id, trial.fidelity, quality, 0.01 * config["layers"])
-
-
-def describe(path: Any, **settings: Any) -> tuple[TaskInfo, None]:
-    """A task without a dataset."""
-    return TaskInfo(path=path), None

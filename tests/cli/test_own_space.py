@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from qtt.cli.common import config_directory, errors_for_people, space_over
 
 import metatrained
+from images import write_image_folder
 from own_spaces import everything
 from qtt import run
 from qtt.errors import ConfigError
@@ -19,11 +20,7 @@ OWN = (
     "model_hub=none",
     "search_space=own",
     "objective.function=own_spaces.objective",
-    "objective.describe=own_spaces.describe",
-    "objective.check=null",
-    "objective.evaluate=null",
     "dataset=image_folder",
-    "dataset.path=.",
     "isolation=inline",
     "num_candidates=12",
     "budget.seconds=null",
@@ -37,11 +34,17 @@ def _compose(*overrides: str) -> DictConfig:
         return compose("run", overrides=list(overrides))
 
 
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The dataset of the task, which an objective of one's own need not read."""
+    return f"dataset.path={write_image_folder(tmp_path_factory.mktemp('images'))}"
+
+
 @pytest.mark.parametrize("optimizer", ["quick", "quick_pretrained", "random", "random_epochwise", "asha"])
-def test_a_search_of_ones_own_runs(optimizer: str, tmp_path: Path) -> None:
+def test_a_search_of_ones_own_runs(optimizer: str, images: str, tmp_path: Path) -> None:
     everything().to_yaml(tmp_path / "space.yaml")
     for source in (f"path={tmp_path / 'space.yaml'}", "function=own_spaces.make_space"):
-        config = _compose(*OWN, f"search_space.{source}", f"optimizer={optimizer}")
+        config = _compose(*OWN, images, f"search_space.{source}", f"optimizer={optimizer}")
         summary = run.search(config, tmp_path / source[:4])
         assert summary.history.evaluations == 6
         written = ConfigManager.from_json((summary.run_dir / "search_space.json").read_text())
@@ -70,7 +73,7 @@ def test_a_function_gets_the_models_of_the_hub() -> None:
     ],
 )
 def test_what_cannot_be_is_said_to_people(
-    overrides: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    overrides: list[str], message: str, images: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     models = tmp_path / "models.json"
     models.write_text(
@@ -78,7 +81,7 @@ def test_what_cannot_be_is_said_to_people(
         '"default_value": "bigg", "weights": null, "meta": null}], "conditions": [], "forbiddens": [], '
         '"name": null, "format_version": 0.4, "python_module_version": "1.2.0"}'
     )
-    config = _compose(*OWN, *(override.format(models=models) for override in overrides))
+    config = _compose(*OWN, images, *(override.format(models=models) for override in overrides))
     with pytest.raises(SystemExit), errors_for_people():
         run.search(config, tmp_path / "run")
     said = capsys.readouterr().err

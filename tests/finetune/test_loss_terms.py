@@ -87,7 +87,7 @@ def test_a_search_with_an_installed_term(spice: Path, tmp_path: Path) -> None:
     history = tuner.run(task, evaluations=6 * 2).history
     assert history.evaluations == 12 and not history.failed
     noted = [line.split() for line in spice.read_text().splitlines()]
-    assert len(noted) == 2 * 2 * len(with_term), "two updates an epoch of two epochs"
+    assert len(noted) >= 2 * 2 * len(with_term), "two updates in each of two epochs, or more after a restart"
     assert {float(weight) for _, weight, _ in noted} == {5.0}
     assert all(float(penalty) > 0 for _, _, penalty in noted)
     space = ConfigManager.from_json((tmp_path / "run" / "search_space.json").read_text())
