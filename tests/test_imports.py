@@ -12,7 +12,16 @@ import pytest
 import qtt
 
 SOURCE = Path(qtt.__file__).parent
-HYDRA = {"cli.configuration", "cli.extensions", "run", "metatrain", "collect", "benchmark", "doctor"}
+HYDRA = {
+    "cli.configuration",
+    "cli.extensions",
+    "cli.parts",
+    "run",
+    "metatrain",
+    "collect",
+    "benchmark",
+    "doctor",
+}
 """Modules that may know Hydra: commands with a configuration, and what they share."""
 
 

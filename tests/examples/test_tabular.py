@@ -95,10 +95,8 @@ def test_every_command_works_on_tables(
     assert "12 epochs" in told
     told = _run(*search[:-2], "budget.evaluations=16", "num_candidates=16", cwd=tmp_path)
     assert "16 epochs" in told, "the same command goes on"
-    assert (
-        "gradient_boosting"
-        in _run("qtt.statistics", run, "--csv", run / "all.csv", cwd=tmp_path) + (run / "all.csv").read_text()
-    )
+    assert "pipelines" in _run("qtt.statistics", run, "--csv", run / "all.csv", cwd=tmp_path)
+    assert len(pd.read_csv(run / "all.csv")) > 1
     _run("qtt.finetune", run, "--k", 1, "--pipelines", 0, "--budget", 20, cwd=tmp_path)
     assert "log loss" in _run("qtt.leaderboard", run, test, cwd=tmp_path)
     assert "54 rows" in _run("qtt.predict", run, test, "--out", "p.csv", "--top", 2, cwd=tmp_path)
