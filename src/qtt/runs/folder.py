@@ -1,18 +1,6 @@
 """The experiment folder: everything a search leaves behind, under stable names.
 
-config.yaml         resolved configuration (command line only)
-environment.json    versions and machine
-task.json           dataset, split seed, objective settings
-search_space.json   where the pipelines come from
-candidates.json     the pipelines, those that were proposed during the search last, and their models' cards
-search.json         optimizer, objective and budget of the latest call
-journal.jsonl       every result, in order
-finetuning.jsonl    every result of finetuning the best pipelines after the search
-trajectory.csv …    what the trackers write: also tensorboard/, wandb/ and wandb.json
-search.log          what the search and its training process said
-pipelines/0042/     checkpoint of a live pipeline
-incumbent/          weights of the best pipeline so far, what they are, test figures
-finetuned/0042/     the same of a pipeline that was finetuned after the search
+Every file of it is described in `qtt.runs.layout`.
 """
 
 import json
