@@ -96,6 +96,27 @@ figures: $(VENV)/.installed  ## draw who imports whom in src/qtt, before there w
 		--out docs/figures/rooms_before.svg
 	@$(BIN)/python docs/figures/import_graph.py --title "Now: rooms" --out docs/figures/rooms_after.svg
 
+$(VENV)/.installed-docs: pyproject.toml constraints.txt | $(BIN)/uv
+	@echo "Installing qtt and the documentation's extras into $(VENV)"
+	@$(UV) --editable '.[docs]'
+	@touch $@ $(VENV)/.installed
+
+SITE := build/site
+export NO_MKDOCS_2_WARNING := 1
+
+.PHONY: docs
+docs: $(VENV)/.installed-docs  ## build the documentation into build/site and check its links
+	@$(BIN)/python -m mkdocs build --strict --quiet --site-dir $(SITE)
+	@$(BIN)/python docs/generate/check_site.py $(SITE)
+
+.PHONY: docs-serve
+docs-serve: $(VENV)/.installed-docs  ## show the documentation while you write it
+	@$(BIN)/python -m mkdocs serve
+
+.PHONY: docs-figures
+docs-figures: $(VENV)/.installed  ## draw the documentation's figures again
+	@$(BIN)/python docs/figures/make.py
+
 .PHONY: wheel
 wheel: $(VENV)/.installed-dev  ## build the wheel into dist/
 	@$(BIN)/python -m build --wheel --installer uv .
