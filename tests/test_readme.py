@@ -6,7 +6,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-from itertools import product
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,9 @@ import timm
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
+import guides
 from clocks import COUNTING_CLOCK
+from guides import Block, blocks, expanded, module_commands, understand
 from images import write_image_folder
 from qtt import fetch
 from qtt.cli.commands import COMMANDS
@@ -28,26 +29,17 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 GUIDES = [README, (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")]
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+BLOCKS = blocks(README)
 
 
 def commands(program: str) -> list[list[str]]:
     """Arguments of every `python -m program` in the README."""
-    lines = [shlex.split(line, comments=True) for block in blocks("sh") for line in block.splitlines()]
-    return [words[3:] for words in lines if words[:3] == ["python", "-m", program]]
-
-
-def expanded(overrides: list[str]) -> list[list[str]]:
-    """The overrides of every run of a sweep."""
-    if "-m" not in overrides:
-        return [overrides]
-    kept = [override.split("=") for override in overrides if override != "-m"]
-    return [list(c) for c in product(*([f"{k}={v}" for v in vs.split(",")] for k, vs in kept))]
+    scripts = [block.text for block in BLOCKS if block.language == "sh"]
+    return [arguments for script in scripts for _, arguments in module_commands(script, program)]
 
 
 RUNS = [run for command in commands("qtt.run") if "--help" not in command for run in expanded(command)]
-EXAMPLES = blocks("python")
+EXAMPLES = [block.text for block in BLOCKS if block.language == "python"]
 AFTER = re.findall(r"`python -m qtt\.(\w+) RUN( [^`]+)?`", README)
 """Commands that take a run folder, and their other arguments."""
 
@@ -62,7 +54,8 @@ def run_script(code: str, folder: Path) -> "subprocess.CompletedProcess[str]":
 
 
 def test_commands_of_the_program_exist() -> None:
-    lines = [shlex.split(line, comments=True) for block in blocks("sh") for line in block.splitlines()]
+    scripts = [block.text for block in BLOCKS if block.language == "sh"]
+    lines = [words for script in scripts for words in guides.lines(script)]
     called = [words[1:2] for words in lines if words[:1] == ["qtt"]]
     assert called[0] == [], "alone, it lists them"
     assert {name for words in called for name in words} <= set(COMMANDS)
@@ -74,6 +67,11 @@ def test_the_readme_has_what_the_tests_below_look_for() -> None:
     assert len(AFTER) == 6
     assert len(RUNS) >= 9
     assert len(commands("qtt.fetch")) == 1
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.name)
+def test_blocks_are_understood(block: Block) -> None:
+    understand(block)
 
 
 @pytest.mark.parametrize("overrides", RUNS, ids=" ".join)
