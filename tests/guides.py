@@ -36,6 +36,7 @@ FENCE = re.compile(
     r'^```(?P<language>\w*)(?: title="(?P<title>[^"]+)")?\n(?P<text>.*?)^```$',
     re.MULTILINE | re.DOTALL,
 )
+INCLUDED = re.compile(r'^--8<-- "([^"]+)"\n', re.MULTILINE)
 HYDRA = ("run", "collect", "metatrain", "benchmark")
 PARSED_ONLY = "parsed only: "
 
@@ -74,7 +75,8 @@ def blocks(text: str, page: str = "README") -> list[Block]:
     for match in FENCE.finditer(text):
         mark = match["mark"] or ("slow" if whole else "")
         line = text.count("\n", 0, match.start("language")) + 1
-        found.append(Block(page, line, match["language"], match["text"], match["title"], mark))
+        body = INCLUDED.sub(lambda include: (ROOT / include[1]).read_text(encoding="utf-8"), match["text"])
+        found.append(Block(page, line, match["language"], body, match["title"], mark))
     return found
 
 

@@ -101,8 +101,8 @@ LAYOUT = (
         "search.json",
         Room.SEARCHED,
         "the tuner",
-        "Optimizer, objective, budget and places of the latest call.",
-        ("optimizer", "objective", "isolation", "disk_quota_gb", "weights_dir", "budget"),
+        "Optimizer, objective with its task, budget and places of the latest call.",
+        ("optimizer", "objective", "task", "isolation", "disk_quota_gb", "weights_dir", "budget"),
     ),
     RunFile(
         "footprints.json",
