@@ -10,10 +10,16 @@ from nbclient import NotebookClient
 from guides import ROOT, environment
 
 NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
+TRAINS = ("own_images",)
+"""Those that finetune networks run with the slow tests."""
+
+
+def _marks(path: Path) -> list[pytest.MarkDecorator]:
+    return [pytest.mark.slow] if path.stem in TRAINS else []
 
 
 @pytest.mark.filterwarnings("default")  # of the libraries that talk to the kernel
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [pytest.param(p, marks=_marks(p), id=p.stem) for p in NOTEBOOKS])
 def test_notebooks_run(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "meta_dataset").symlink_to(ROOT / "meta_dataset")
     for name, value in environment(tmp_path).items():
