@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
-from qtt.cli.common import config_directory, errors_for_people, space_over
 
 import metatrained
 from images import write_image_folder
 from own_spaces import everything
 from qtt import run
+from qtt.cli.configuration import config_directory, configured_errors_for_people
+from qtt.cli.parts import space_over
 from qtt.errors import ConfigError
 from qtt.hub.model_hub import load_hub
 from qtt.space.config_manager import ConfigManager
@@ -82,7 +83,7 @@ def test_what_cannot_be_is_said_to_people(
         '"name": null, "format_version": 0.4, "python_module_version": "1.2.0"}'
     )
     config = _compose(*OWN, images, *(override.format(models=models) for override in overrides))
-    with pytest.raises(SystemExit), errors_for_people():
+    with pytest.raises(SystemExit), configured_errors_for_people():
         run.search(config, tmp_path / "run")
     said = capsys.readouterr().err
     assert re.search(re.escape(message), said), said

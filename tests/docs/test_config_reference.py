@@ -8,9 +8,9 @@ import pytest
 import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
-from qtt.cli.common import config_directory
 
 from guides import ROOT
+from qtt.cli.configuration import config_directory
 
 CONF = ROOT / "conf"
 PAGE = config_reference.page(CONF)

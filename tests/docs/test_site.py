@@ -12,7 +12,6 @@ import pytest
 
 from guides import ROOT
 
-
 pytestmark = pytest.mark.timeout(900)
 """The build takes a quarter of a minute, and many times that where other work is going on."""
 
