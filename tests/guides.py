@@ -2,6 +2,7 @@
 
 A comment before a block says what is special about it:
   <!-- parsed only: WHY -->   it is understood, not run
+  <!-- parsed only: needs the package … -->   nor are its commands composed
   <!-- slow -->               it runs with the slow tests; at the top of a page, all of its blocks do
 At the top of a page, `<!-- needs: PATH -->` names a finished search that must be there.
 """
@@ -39,6 +40,8 @@ FENCE = re.compile(
 INCLUDED = re.compile(r'^--8<-- "([^"]+)"\n', re.MULTILINE)
 HYDRA = ("run", "collect", "metatrain", "benchmark")
 PARSED_ONLY = "parsed only: "
+OF_A_PACKAGE = f"{PARSED_ONLY}needs the package"
+"""Commands with options that a package of the reader's adds: there is nothing to compose."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,8 @@ class Block:
     @property
     def runs(self) -> bool:
         """Whether it is run, and not parsed alone."""
-        return self.language in ("sh", "python") and not self.mark.startswith(PARSED_ONLY)
+        runnable = self.title is not None or self.language in ("sh", "python")
+        return runnable and not self.mark.startswith(PARSED_ONLY)
 
     @property
     def slow(self) -> bool:
@@ -144,6 +148,8 @@ def understand(block: Block) -> None:
             compile(block.text, block.name, "exec")
         case "sh":
             subprocess.run(["bash", "-n"], input=block.text, text=True, check=True, capture_output=True)
+            if block.mark.startswith(OF_A_PACKAGE):
+                return
             for module, arguments in module_commands(block.text):
                 if module.split(".")[0] in ("qtt", "meta_dataset"):
                     understand_command(module, arguments)
