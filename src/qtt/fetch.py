@@ -42,15 +42,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog=command_for("fetch"), description="Get a hub's pretrained weights in advance."
     )
-    parser.add_argument("hub", help="table4, timm, or the path of a YAML hub")
+    parser.add_argument("hub", help="modern, table4, timm, or the path of a YAML hub")
     parser.add_argument(
         "--weights-dir", type=Path, default=Path("weights"), help="where to (default: weights)"
     )
     parser.add_argument("--models", nargs="+", help="these alone; with the hub 'timm' any timm names")
+    parser.add_argument("--licences", nargs="+", help="those under these alone (default: those for any use)")
     options = parser.parse_args(arguments)
     console = Console(highlight=False)
     try:
-        hub = load_hub(options.hub, models=options.models)
+        hub = load_hub(options.hub, models=options.models, licences=options.licences)
         options.weights_dir.mkdir(parents=True, exist_ok=True)
         done = fetch(hub, options.weights_dir, console=console)
     except (ModelHubError, OSError) as error:

@@ -28,6 +28,7 @@ from qtt.cli.parts import space_over
 from qtt.cli.run_names import run_directory
 from qtt.errors import ConfigError
 from qtt.hub.model_hub import ModelHub
+from qtt.runs.folder import SEARCH_SPACE
 from qtt.runs.kept_models import INCUMBENT, WEIGHTS, KeptModel
 from qtt.runs.record import RunRecord
 from qtt.search.tuner import QuickTuner
@@ -37,6 +38,9 @@ from qtt.tasks.contract import Task
 from qtt.tasks.registry import load_task
 from qtt.tracking.base import Summary
 from qtt.types import Objective, TaskInfo
+
+AUTO_HUB = "qtt.hub.surroundings.auto_hub"
+"""Target of the configuration of the hub that depends on the machine."""
 
 QUIET = ("--quiet", "-q")
 """Flags that stand for `quiet=true`."""
@@ -97,11 +101,11 @@ def show(summary: Summary, test: Mapping[str, float], config: DictConfig) -> Non
 def search(config: DictConfig, directory: Path) -> Summary:
     """Build the parts that `config` names and run the search in `directory`."""
     path = Path(instantiate(config.dataset))
-    hub = instantiate(config.model_hub)
     kind = load_task(config.objective.task)
     task, metafeatures = kind.describe(path, val_fraction=config.val_fraction, seed=config.seed)
     task = _with_settings(task, config)
     with redirect_stdout(io.StringIO()) if config.quiet else nullcontext():  # it says what weights it has
+        hub = hub_of(config, directory, metafeatures.train_images, task.image_size)
         hub, needs = constrained(hub, kind, task, config)
         manager = space_over(hub, config)
         optimizer = instantiate(config.optimizer)(config_manager=manager, seed=config.seed)
@@ -136,6 +140,22 @@ def objective_of(config: DictConfig, kind: Task) -> Task | Objective:
     except (ImportError, ValueError) as error:
         raise ConfigError(f"objective.function={name} cannot be imported: {error}") from error
     return found
+
+
+def hub_of(config: DictConfig, directory: Path, images: int, image_size: int | None) -> ModelHub:
+    """The hub that the configuration names; of a search that goes on, `auto` is what it was at the beginning.
+
+    directory: of the run. images: that it trains on. image_size: their side in pixels.
+    """
+    if config.model_hub.get("_target_") != AUTO_HUB:
+        hub: ModelHub = instantiate(config.model_hub)
+        return hub
+    hub = instantiate(config.model_hub, images=images, image_size=image_size)
+    begun = directory / SEARCH_SPACE
+    if not begun.exists():
+        return hub
+    cards = ConfigManager.from_json(begun.read_text(encoding="utf-8")).hub.cards
+    return replace(hub, cards=cards)
 
 
 def constrained(

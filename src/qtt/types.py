@@ -166,6 +166,8 @@ class ModelCard:
     top1: ImageNet-1k validation accuracy in percent, None where unknown.
     weights: file name within the package's or the user's weights folder; None: `<timm_name>.safetensors`.
     create_kwargs: extra arguments for `timm.create_model`, as (name, value) pairs sorted by name.
+    licence: of the weights, as timm or their maker names it; None where unknown.
+    gated: the Hugging Face hub gives the weights only to those who log in and agree to conditions.
     """
 
     name: str
@@ -184,6 +186,8 @@ class ModelCard:
     weights: str | None = None
     create_kwargs: tuple[tuple[str, Any], ...] = ()
     aliases: tuple[str, ...] = ()
+    licence: str | None = None
+    gated: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able dict; inverse of `from_dict`."""

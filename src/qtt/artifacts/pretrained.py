@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from qtt.space.config_manager import ConfigManager
 
 COLD = "cold"
-COLD_HUB, COLD_SPACE = "tiny", "quickstart"
+COLD_HUB, COLD_SPACE = "auto", "quickstart"
+SHIPPED = "mtlbm/"
 
 
 def get_pretrained_optimizer(
@@ -39,8 +40,9 @@ def get_pretrained_optimizer(
     Args:
         name: "mtlbm/micro", "mtlbm/mini" or "mtlbm/extended"; the folder of an artifact that
             `python -m qtt.metatrain` wrote; or "cold", which knows nothing but what it sees in the search.
-        model_hub: a hub, or what `ModelHub.load` takes: a name, a YAML file or a folder of weights. None: the
-            artifact's, or `tiny` with "cold"; with a space of your own that names no models, no hub.
+        model_hub: a hub, or what `ModelHub.load` takes: a name, a YAML file or a folder of weights. None:
+            `auto`, what fits this machine; with an artifact in a folder, the artifact's own; with a space of
+            your own that names no models, no hub.
         search_space: a variant of `qtt.space.search_space`, or a space of your own: any
             `ConfigurationSpace`, or a file (JSON, YAML) that ConfigSpace wrote. None: the artifact's, or
             `quickstart` with "cold".
@@ -55,9 +57,10 @@ def get_pretrained_optimizer(
         ConfigError, ModelHubError: the space or the hub cannot be built.
     """
     artifact = _artifact(name)
+    shipped = str(name).startswith(SHIPPED)
     return _optimizer(
         artifact,
-        _config_manager(artifact, model_hub, search_space, narrow),
+        _config_manager(artifact, model_hub, search_space, narrow, own_hub=not shipped),
         seed=seed,
         epochs_per_step=epochs_per_step,
         max_fidelity=max_fidelity,
@@ -159,14 +162,20 @@ def _config_manager(
     model_hub: "str | Path | ModelHub | None",
     search_space: "str | Path | ConfigurationSpace | None",
     narrow: Mapping[str, Sequence[Any]] | None,
+    *,
+    own_hub: bool,
 ) -> "ConfigManager":
+    """The space and hub of a search.
+
+    own_hub: without another, the hub is the artifact's; that of shipped ones is large and to be downloaded.
+    """
     from qtt.space.config_manager import ConfigManager
     from qtt.space.search_space import build_space
 
     own = None if artifact is None else artifact.config_manager()
-    if own is not None and model_hub is None and search_space is None and narrow is None:
+    if own is not None and own_hub and model_hub is None and search_space is None and narrow is None:
         return own
-    default_hub = COLD_HUB if own is None or own.hub is None else own.hub
+    default_hub = COLD_HUB if own is None or own.hub is None or not own_hub else own.hub
     space = _own_space(search_space, narrow)
     if space is not None:
         return ConfigManager(space, _hub(model_hub, default_hub if "model" in space else None))

@@ -4,15 +4,13 @@
 Handwritten Digits" (Alpaydin and Kaynak, UCI Machine Learning Repository, 1998); they come with scikit-learn.
 """
 
-import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from qtt.data.cached_folder import cached_folder
 from qtt.data.image_folder import split_off
-from qtt.data.user_cache import user_cache
 
 VERSION = 1
 SIDE = 32
@@ -28,22 +26,7 @@ def digits_folder(cache_dir: Path | str | None = None) -> Path:
 
     cache_dir: where to keep it; None: `$QTT_CACHE`, else `~/.cache/qtt`.
     """
-    cache = Path(cache_dir).expanduser() if cache_dir else user_cache()
-    folder = cache / f"digits-v{VERSION}"
-    if folder.is_dir():
-        return folder
-    cache.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".digits-", dir=cache))
-    try:
-        _write(temporary)
-        temporary.chmod(0o755)  # mkdtemp's own folders are private
-        temporary.rename(folder)
-    except OSError:
-        if not folder.is_dir():  # else another process was faster, and wrote the same
-            raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return folder
+    return cached_folder(f"digits-v{VERSION}", _write, cache_dir)
 
 
 def _write(folder: Path) -> None:

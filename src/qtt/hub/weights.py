@@ -208,7 +208,7 @@ def no_weights(card: ModelCard, weights_dir: Path | None, error: Exception) -> M
     reason = str(error).strip().splitlines()
     return ModelHubError(
         f"No weights for model '{card.name}' ({type(error).__name__}: {reason[0] if reason else ''}). "
-        "They can come from (1) the package: use the hub 'tiny'; "
+        "They can come from (1) packages: use the hub 'lite' or 'tiny'; "
         f"(2) {folder}: put {card.timm_name}.safetensors there, "
         "or run `python -m qtt.fetch HUB --weights-dir DIR` where there is a network; "
         "(3) the Hugging Face hub: give this machine access to it."

@@ -27,6 +27,8 @@ from qtt.types import Candidates, Result, TaskInfo
 logger = logging.getLogger("qtt")
 
 FORMAT = 1
+SEARCH_SPACE = "search_space.json"
+
 PASSING: Mapping[str, Any] = {"models": (), "work_dir": None, "weights_dir": None, "best_score": None}
 """Parts of a task that belong to one place or one moment of the search."""
 

@@ -42,6 +42,7 @@ class SearchLoop:
         begin: float,
         quota: int | None = None,
         patience: float = 0.0,
+        advice: str = "",
     ) -> None:
         """See `QuickTuner`.
 
@@ -56,6 +57,7 @@ class SearchLoop:
             begin: what the clock said when this search began.
             quota: bound on all checkpoints together, in bytes.
             patience: seconds to wait for the world to mend before the search stops.
+            advice: on what would make the next search better; for the trackers.
 
         Raises:
             JournalError: the folder's journal is damaged.
@@ -70,6 +72,7 @@ class SearchLoop:
         self._patience = patience
         self._suspicion = Suspicion()
         self._fault: str | None = None
+        self._advice = advice
         self._trackers = TrackerGroup(trackers)
         self._entries = tuple(folder.journal.read())
         self._history = History(entry.result for entry in self._entries)
@@ -136,6 +139,7 @@ class SearchLoop:
                 budget=self._budget,
                 entries=self._entries,
                 outlook=getattr(self._optimizer, "outlook", None),
+                advice=self._advice,
             )
         )
 

@@ -14,8 +14,9 @@ from rich.console import Console
 from qtt.errors import ConfigError
 from qtt.evaluation import make_evaluator
 from qtt.evaluation.process import import_path
+from qtt.hub.model_hub import ModelHub
 from qtt.optimizers.base import Optimizer
-from qtt.runs.folder import RunFolder
+from qtt.runs.folder import SEARCH_SPACE, RunFolder
 from qtt.runs.record import RunRecord
 from qtt.search.final_training import FinalTraining, best_pipelines, kept_table
 from qtt.search.loop import SearchLoop
@@ -106,7 +107,12 @@ class QuickTuner:
             )
         candidates = self.optimizer.candidates
         task = replace(task_info or TaskInfo(path=Path()), models=candidates.models)
-        task = replace(task, max_fidelity=self.optimizer.max_fidelity)
+        hub = _hub(self.optimizer)
+        task = replace(
+            task,
+            max_fidelity=self.optimizer.max_fidelity,
+            weights_dir=task.weights_dir or (hub.weights_dir if hub else None),
+        )
         path = self.path or _default_path(self.optimizer, task)
         with RunFolder(path.absolute()) as folder:
             task = replace(task, work_dir=folder.pipelines)
@@ -128,6 +134,7 @@ class QuickTuner:
                 begin=begin,
                 quota=self._quota,
                 patience=self._patience,
+                advice=hub.advice if hub else "",
             ).run()
         return self.summary
 
@@ -161,7 +168,7 @@ class QuickTuner:
     def _search_space(self) -> dict[str, str]:
         """The space that the candidates come from, where the optimizer knows it."""
         manager = getattr(self.optimizer, "config_manager", None)
-        return {"search_space.json": manager.to_json()} if isinstance(manager, ConfigManager) else {}
+        return {SEARCH_SPACE: manager.to_json()} if isinstance(manager, ConfigManager) else {}
 
     def _settings(self, task: TaskInfo, budget: Budget) -> dict[str, Any]:
         """What `search.json` says."""
@@ -267,6 +274,12 @@ class QuickTuner:
             logger.warning("%s", note)
         found.table.attrs["notes"] = list(found.notes)
         return found.table
+
+
+def _hub(optimizer: Optimizer) -> ModelHub | None:
+    """Where the models of the candidates come from, as far as the optimizer knows it."""
+    hub = getattr(getattr(optimizer, "config_manager", None), "hub", None)
+    return hub if isinstance(hub, ModelHub) else None
 
 
 def _objective(record: RunRecord) -> Objective | Task:

@@ -19,7 +19,8 @@ class SearchInfo:
     """A search as it starts or resumes.
 
     entries: what earlier runs journaled. outlook: gives what the optimizer expects, as of the step it asked
-    last; None: it expects nothing. To be called from `Tracker.asked` alone.
+    last; None: it expects nothing. To be called from `Tracker.asked` alone. advice: what would make the next
+    search better, for its end; empty: nothing is known.
     """
 
     run_dir: Path
@@ -29,6 +30,7 @@ class SearchInfo:
     budget: Budget
     entries: tuple[Entry, ...] = ()
     outlook: Callable[[], Outlook | None] | None = None
+    advice: str = ""
 
     @property
     def elapsed(self) -> float:

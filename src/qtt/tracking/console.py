@@ -50,12 +50,14 @@ class ConsoleTracker:
         self.console = console or Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
         self._quiet = quiet
         self._clock = clock or WallClock()
+        self._advice = ""
         self._live: Live | None = None
         self._heart: _Heart | None = None
 
     def start(self, search: SearchInfo) -> None:
         """Say what is searched and where results go; show the live view in a terminal."""
         self._progress = SearchProgress(search, self._clock)
+        self._advice = search.advice
         if self._quiet:
             return
         models = {config.get("model") for config in search.candidates.configs} - {None}
@@ -110,6 +112,8 @@ class ConsoleTracker:
             self._say(Text(f"{summary.reason} ({spent})"))
         if summary.incumbent is not None:
             self.console.print(best_table(summary.history, summary.candidates, self.console.width))
+        if self._advice and not self._quiet and not summary.interrupted:
+            self._say(Text(f"{self._advice}."))
 
     def show_life(self) -> None:
         """Print how far the search is."""

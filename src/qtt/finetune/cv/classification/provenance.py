@@ -6,6 +6,7 @@ from typing import Any
 
 from qtt.errors import ModelHubError
 from qtt.hub.model_hub import SHIPPED_WEIGHTS, locate_weights
+from qtt.hub.wheels import WHEELS
 from qtt.types import ModelCard
 
 UNKNOWN_LICENCE = "The licence of these weights is not known here: ask those who made them."
@@ -21,7 +22,9 @@ def weights_source(card: ModelCard, pretrained: bool, weights_dir: Path | None) 
     lines = [
         f"Pretraining: {card.pretraining}." if card.pretraining != "unknown" else "Pretraining: unknown."
     ]
-    return lines + (_of_timm(card) if card.weights is None else _of_file(card, weights_dir))
+    if card.weights is None:
+        return lines + _of_timm(card)
+    return lines + (_of_package(card) if card.weights in WHEELS else _of_file(card, weights_dir))
 
 
 def _of_timm(card: ModelCard) -> list[str]:
@@ -33,6 +36,10 @@ def _of_timm(card: ModelCard) -> list[str]:
         lines.append(f"Origin: <{config.origin_url}>.")
     licence = None if config is None else config.license
     return [*lines, f"Licence, as timm states it: {licence}." if licence else UNKNOWN_LICENCE]
+
+
+def _of_package(card: ModelCard) -> list[str]:
+    return [f"Weights: the package {WHEELS[card.weights].distribution}.", f"Licence: {card.licence}."]
 
 
 def _of_file(card: ModelCard, weights_dir: Path | None) -> list[str]:
