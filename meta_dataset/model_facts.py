@@ -3,8 +3,8 @@
     python -m meta_dataset.model_facts --timm-results DIR
 
 writes `src/qtt/hub/hubs/{modern,lite}.yaml`. Names, preprocessing, classes and licences are what timm states;
-sizes and multiply-adds are measured without the weights; accuracies are those of `results-imagenet.csv`, which
-timm publishes, in DIR, at the card's input size. Models that are no ImageNet classifiers have none.
+sizes and multiply-adds are measured without the weights; accuracies are those of timm's results-imagenet.csv
+in DIR, at the card's input size. Models that are no ImageNet classifiers have none.
 """
 
 import argparse

@@ -17,6 +17,7 @@ from qtt.artifacts import pretrained as artifacts
 from qtt.artifacts.files import NEEDED, Artifact, Facts, TableFacts, card, read_artifact, write_artifact
 from qtt.artifacts.pretrained import quick_tune
 from qtt.errors import ArtifactError, ConfigError
+from qtt.hub import surroundings
 from qtt.hub.model_hub import ModelHub
 from qtt.optimizers.quick import QuickTune
 from qtt.predictors.features import FeatureSpec
@@ -217,17 +218,26 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_three_lines_are_enough(learned, monkeypatch, capsys) -> None:
     monkeypatch.setattr(artifact_files, "SHIPPED", learned)
     artifacts._announce.cache_clear()
+    surroundings._say.cache_clear()
     optimizer = get_pretrained_optimizer("mtlbm/micro")
     optimizer.setup(128, METAFEATURES)
     trial = optimizer.ask()
     assert (len(optimizer.candidates), trial.fidelity) == (128, 1)
     assert isinstance(optimizer.performance, MetaPerformance)
-    assert {config["model"] for config in optimizer.candidates.configs} <= {"small", "medium", "large"}
+    assert {config["model"] for config in optimizer.candidates.configs} <= set(ModelHub.load("lite").names)
     get_pretrained_optimizer("mtlbm/micro")
     said = capsys.readouterr()
     assert said.out.startswith("Predictors own: fitted on 60 runs (2,340 epochs) of 5 datasets (table)")
-    assert said.out.count("\n") == 1, "once"
+    assert "\nModels for CPU" in said.out
+    assert said.out.count("\n") == 2, "once each"
     assert said.err == ""
+
+
+def test_an_artifact_of_one_s_own_keeps_its_hub(learned, capsys) -> None:
+    optimizer = get_pretrained_optimizer(learned / "mtlbm" / "micro")
+    optimizer.setup(16, METAFEATURES)
+    assert optimizer.config_manager.hub.names == ("small", "medium", "large")
+    assert "Models for" not in capsys.readouterr().out
 
 
 def test_what_an_optimizer_was_told_changes_what_it_asks(learned, hub) -> None:
@@ -321,7 +331,7 @@ def test_the_default_hub_has_candidates() -> None:
     optimizer = get_pretrained_optimizer()
     optimizer.setup(128, MetaFeatures(1437, 10, 64, 3))
     assert len(optimizer.candidates) == 128
-    assert optimizer.candidates.models[0].name in ModelHub.load("tiny").names
+    assert optimizer.candidates.models[0].name in ModelHub.load("lite").names
 
 
 def test_an_unknown_search_space_is_refused(hub) -> None:

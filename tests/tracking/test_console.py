@@ -1,5 +1,6 @@
 import io
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,22 @@ def test_a_quiet_console_shows_the_table_alone(tmp_path: Path) -> None:
         assert "Best 3 of 3 pipelines" in out.getvalue().splitlines()[0]
         assert "Searching" not in out.getvalue()
         assert "spent" not in out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("quiet", "interrupted", "shown"), [(False, False, True), (True, False, False), (False, True, False)]
+)
+def test_advice_comes_last_and_not_to_those_in_haste(
+    quiet: bool, interrupted: bool, shown: bool, tmp_path: Path
+) -> None:
+    console, out = _console()
+    tracker = ConsoleTracker(console, quiet)
+    tracker.start(replace(search(tmp_path), advice="Better: pip install more"))
+    history = History()
+    tell(tracker, ENTRIES, history)
+    tracker.finish(summary(tmp_path, history, interrupted))
+    assert (out.getvalue().splitlines()[-1] == "Better: pip install more.") == shown
+    assert ("pip install" in out.getvalue()) == shown
 
 
 def test_a_quiet_search_that_was_interrupted_says_so(tmp_path: Path) -> None:

@@ -1,9 +1,9 @@
 """Patches of ten photographs as an image folder: from which photograph, of what, was each one cut?
 
 The photographs come with scikit-image and scikit-learn, for anyone to use: public domain or CC0, two CC BY
-2.0 (`temple` by danielbuechele, `flower` by vultilion). It is no benchmark of recognition: all patches of a class
-show the same cat or wall. But they are photographs, and training, validation and test come from parts of them
-that do not overlap.
+2.0 (`temple` by danielbuechele, `flower` by vultilion). It is no benchmark of recognition: all patches of a
+class show the same cat or wall. But they are photographs, and training, validation and test come from parts
+of them that do not overlap.
 """
 
 from pathlib import Path
