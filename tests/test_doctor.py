@@ -8,6 +8,8 @@ import torch
 
 from qtt import doctor
 from qtt.artifacts import files
+from qtt.hub.model_hub import load_hub
+from qtt.support import network
 
 
 def _silent(url: str) -> str | None:
@@ -20,13 +22,15 @@ def _gone(url: str) -> str | None:
 
 
 @pytest.mark.parametrize("probe", [_silent, _gone], ids=["network", "no network"])
-def test_this_machine_can_search(probe: doctor.places.Probe, capsys: pytest.CaptureFixture[str]) -> None:
+def test_this_machine_can_search(probe: network.Probe, capsys: pytest.CaptureFixture[str]) -> None:
     assert doctor.main([], probe) == 0
     shown = capsys.readouterr().out
     for title in ("Packages", "Extras", "Machine", "Folders", "Network", "A search would choose"):
         assert f"\n{title}\n" in f"\n{shown}"
     assert f"torch             {version('torch')}" in shown
     assert "tiny, 6 models, all weights at hand" in shown
+    assert "own images        CPU" in shown
+    assert f"{len(load_hub('lite'))} models of lite (weights from packages)" in shown
     assert ("no route" in shown) == (probe is _gone)
     assert shown.strip().endswith("run +experiment=quickstart")
 

@@ -18,6 +18,7 @@ from rich.text import Text
 from qtt.cli.invocation import command_for
 from qtt.diagnosis import choices, devices, packages, places
 from qtt.diagnosis.finding import Finding, Level, Topic, look, to_dict, worst
+from qtt.support import network
 
 SIGNS: dict[Level, tuple[str, str]] = {
     "ok": ("ok", "green"),
@@ -27,7 +28,7 @@ SIGNS: dict[Level, tuple[str, str]] = {
 """What stands before a finding, and its colour."""
 
 
-def main(arguments: Sequence[str] | None = None, probe: places.Probe = places.answer) -> int:
+def main(arguments: Sequence[str] | None = None, probe: network.Probe = network.answer) -> int:
     """Entry point; returns the exit status: 1 where something that a search needs is broken, else 0.
 
     probe: asks addresses of the network.
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None, probe: places.Probe = places.an
     return int(worst(topics) == "problem")
 
 
-def diagnose(probe: places.Probe) -> list[Topic]:
+def diagnose(probe: network.Probe) -> list[Topic]:
     """Look at everything; nothing is raised, and nothing waits for longer than the probe does."""
     installed = look("Packages", [("python", packages.python), ("packages", packages.required)])
     torch = sys.modules.get("torch")  # where the look at packages could import it
@@ -72,7 +73,10 @@ def diagnose(probe: places.Probe) -> list[Topic]:
                 ("package index", partial(places.package_index, probe)),
             ],
         ),
-        look("A search would choose", [("defaults", _defaults)]),
+        look(
+            "A search would choose",
+            [("defaults", _defaults), ("own images", partial(choices.own_images, probe))],
+        ),
     ]
 
 

@@ -147,15 +147,13 @@ def hub_of(config: DictConfig, directory: Path, images: int, image_size: int | N
 
     directory: of the run. images: that it trains on. image_size: their side in pixels.
     """
-    if config.model_hub.get("_target_") != AUTO_HUB:
-        hub: ModelHub = instantiate(config.model_hub)
-        return hub
-    hub = instantiate(config.model_hub, images=images, image_size=image_size)
+    auto = config.model_hub.get("_target_") == AUTO_HUB
     begun = directory / SEARCH_SPACE
-    if not begun.exists():
-        return hub
-    cards = ConfigManager.from_json(begun.read_text(encoding="utf-8")).hub.cards
-    return replace(hub, cards=cards)
+    if auto and begun.exists():
+        return ConfigManager.from_json(begun.read_text(encoding="utf-8")).hub
+    facts = {"images": images, "image_size": image_size} if auto else {}
+    hub: ModelHub = instantiate(config.model_hub, **facts)
+    return hub
 
 
 def constrained(

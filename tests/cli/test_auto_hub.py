@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from images import write_image_folder
 from qtt import run
-from qtt.cli.common import config_directory
+from qtt.cli.configuration import config_directory
 from qtt.hub import surroundings
 from qtt.hub.auto import Choice, Facts
 from qtt.hub.model_hub import load_hub

@@ -1,41 +1,11 @@
-"""Folders and addresses: written to, asked, given up in time. A server of this machine is the network."""
+"""Folders and addresses: written to, and asked."""
 
 import socket
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
 from qtt.diagnosis import places
-
-
-class _Server(BaseHTTPRequestHandler):
-    """Answers /401 with 401 and so on; /wait keeps silent until the test ends."""
-
-    release = threading.Event()
-
-    def do_HEAD(self) -> None:
-        if self.path == "/wait":
-            self.release.wait(30)
-        self.send_response(int(self.path.strip("/")) if self.path[1:].isdigit() else 200)
-        self.end_headers()
-
-    def log_message(self, *words: object) -> None:
-        pass
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    server = HTTPServer(("127.0.0.1", 0), _Server)
-    serving = threading.Thread(target=server.serve_forever, daemon=True)
-    serving.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    _Server.release.set()
-    server.shutdown()
-    serving.join()
-    server.server_close()
 
 
 def _look_up(host: str, port: int, *others: object) -> list[tuple[object, ...]]:
@@ -51,29 +21,6 @@ def _only_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     for name in (*places.INDEX_VARIABLES, "http_proxy", "HTTP_PROXY"):
         monkeypatch.delenv(name, raising=False)
-
-
-@pytest.mark.parametrize(
-    ("path", "reason"),
-    [("", None), ("401", None), ("405", None), ("407", "HTTP status 407"), ("503", "HTTP status 503")],
-)
-def test_an_answer_counts_whatever_it_says_unless_it_is_from_the_way(
-    address: str, path: str, reason: str | None
-) -> None:
-    assert places.answer(f"{address}/{path}") == reason
-
-
-def test_silence_and_lost_names_have_reasons(address: str) -> None:
-    assert places.answer(f"{address}/wait", timeout=0.2) in ("no answer within 0.2 s", "timed out")
-    assert places.answer("https://example.invalid") == "no such name: example.invalid"
-    assert places.answer("no address at all") == "unknown url type: 'no address at all'"
-
-
-def test_a_look_up_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    forever = threading.Event()
-    monkeypatch.setattr(places, "_ask", lambda url, timeout: str(forever.wait(30)))
-    assert places.answer("https://example.invalid", timeout=0.05) == "no answer within 0.05 s"
-    forever.set()
 
 
 def test_the_model_hub_is_asked_at_its_endpoint_unless_offline(monkeypatch: pytest.MonkeyPatch) -> None:

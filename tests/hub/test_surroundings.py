@@ -1,10 +1,6 @@
 """The facts about this machine, with fakes of what is not here: GPUs, networks, caches."""
 
-import socket
-import threading
-import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,16 +14,16 @@ from safetensors.torch import save_file
 from qtt.errors import ModelHubError
 from qtt.hub import surroundings
 from qtt.hub.model_hub import ModelHub, load_hub
-from qtt.hub.surroundings import answers, auto_hub, gpu_memory, reachable
+from qtt.hub.surroundings import auto_hub, gpu_memory, reachable
 from qtt.support import machine
 
 
 @pytest.fixture(autouse=True)
 def _asked_anew() -> Iterator[None]:
-    surroundings.reachable.cache_clear()
+    reachable.cache_clear()
     surroundings._say.cache_clear()
     yield
-    surroundings.reachable.cache_clear()
+    reachable.cache_clear()
 
 
 @pytest.fixture
@@ -38,39 +34,6 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     device = SimpleNamespace(total_memory=24 * 10**9)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: device)
-
-
-@pytest.fixture
-def served() -> Iterator[str]:
-    """Address of a server of this machine, whose path is the status that it answers with."""
-
-    class Answer(BaseHTTPRequestHandler):
-        def do_HEAD(self) -> None:
-            self.send_response(int(self.path.strip("/")))
-            self.end_headers()
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Answer)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-@pytest.fixture(autouse=True)
-def _this_machine_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look up what needs no lookup, and ask it without a proxy."""
-
-    def numbers(host: str, port: int, *_: object, **__: object) -> list[tuple[object, ...]]:
-        assert host == "127.0.0.1"
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port))]
-
-    monkeypatch.setattr(socket, "getaddrinfo", numbers)
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
 
 
 def test_memory_is_that_of_the_device_in_use(gpu: None) -> None:
@@ -88,30 +51,27 @@ def test_a_driver_without_devices_means_the_cpu(gpu: None, monkeypatch: pytest.M
     assert gpu_memory("auto") is None
 
 
-def test_an_address_answers_or_does_not(served: str) -> None:
-    assert answers(f"{served}/200", 5)
-    assert not answers(f"{served}/503", 5)
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        assert not answers(f"http://127.0.0.1:{closed.getsockname()[1]}", 5)
+def test_offline_is_an_answer_and_others_are_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
 
+    def probe(address: str) -> None:
+        asked.append(address)
 
-def test_silence_is_waited_for_no_longer_than_asked() -> None:
-    with socket.socket() as silent:
-        silent.bind(("127.0.0.1", 0))
-        silent.listen()
-        begin = time.monotonic()
-        assert not answers(f"http://127.0.0.1:{silent.getsockname()[1]}", 0.2)
-    assert time.monotonic() - begin < 60, "the socket is listened to by nobody, for ever"
-
-
-def test_offline_is_not_asked(monkeypatch: pytest.MonkeyPatch, served: str) -> None:
-    monkeypatch.setattr(constants, "ENDPOINT", f"{served}/200")
+    monkeypatch.setattr(constants, "ENDPOINT", "https://mirror.example")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert not reachable()
-    surroundings.reachable.cache_clear()
+    assert not reachable(probe)
+    assert asked == []
+    reachable.cache_clear()
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    assert reachable()
+    assert reachable(probe)
+    assert reachable(probe)
+    assert asked == ["https://mirror.example"]
+    assert not reachable(lambda address: "no route")
+
+
+def test_without_a_network_the_default_probe_finds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    assert not reachable(), "tests refuse every look-up"
 
 
 def test_a_cpu_without_anything_gets_lite(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,9 @@ from typing import Any
 from qtt.diagnosis.finding import Finding
 from qtt.errors import QTTError
 from qtt.hub.model_hub import ModelHub, locate_weights
+from qtt.hub.surroundings import look_around, reachable
 from qtt.support.machine import choose_device
+from qtt.support.network import Probe
 
 
 def device(settings: Mapping[str, Any]) -> Iterator[Finding]:
@@ -30,6 +32,12 @@ def models(hub: ModelHub) -> Iterator[Finding]:
         yield Finding("model hub", f"{found}, {len(lacking)} of them to be downloaded")
     else:
         yield Finding("model hub", f"{found}, all weights at hand")
+
+
+def own_images(probe: Probe) -> Iterator[Finding]:
+    """The models that `model_hub=auto` would take for a folder of images, without a bound on time."""
+    choice = look_around(reached=reachable(probe))
+    yield Finding("own images", choice.reason, mend=choice.advice)
 
 
 def weights(name: str | None) -> Iterator[Finding]:

@@ -117,9 +117,9 @@ def load_hub(
 ) -> ModelHub:
     """Make a hub.
 
-    name: a shipped hub (`tiny`, `lite`, `table4`, `modern`) or one that an installed package announces, `auto`
-        for what fits this machine, the path of a YAML file or of a folder of weights; `folder` for all files of
-        `weights_dir`; `timm` for the `models` alone.
+    name: a shipped hub (`tiny`, `lite`, `table4`, `modern`) or one that an installed package announces;
+        `auto` for what fits this machine; the path of a YAML file or of a folder of weights; `folder` for all
+        files of `weights_dir`; `timm` for the `models` alone.
     models: names to keep, in this order. With `timm` any timm names: a file `<name>.safetensors` in
         `weights_dir` gives the card (its sidecar knows the preprocessing), timm does otherwise.
     licences: keep only models whose weights have one of these. None: of shipped hubs `FREE` ones that are not

@@ -1,24 +1,20 @@
 """What models and weights are to be had on this machine: the facts of `qtt.hub.auto`, and the hub `auto`."""
 
 import multiprocessing
-import threading
-import urllib.request
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
 from qtt.errors import ModelHubError
-from qtt.hub.auto import Facts, choose
+from qtt.hub.auto import Choice, Facts, choose
 from qtt.hub.model_hub import ModelHub, load_hub
 from qtt.hub.weight_files import folder_cards
 from qtt.hub.wheels import WHEELS, installed
 from qtt.support.machine import available_cores, trains_on_cpu
+from qtt.support.network import Probe, answer
 from qtt.types import ModelCard
 
 AUTO = "auto"
-
-PATIENCE = 3.0
-"""Seconds that the Hugging Face hub has to answer, names and proxies included."""
 
 
 def auto_hub(
@@ -44,30 +40,46 @@ def auto_hub(
         ModelHubError: `weights_dir` is no folder, or a file in it cannot be used.
     """
     folder = None if weights_dir is None else Path(weights_dir).absolute()
-    own = _own_cards(folder)
-    modern = load_hub("modern", licences=licences)
-    known = {card.timm_name for card in modern}
-    choice = choose(
-        Facts(
-            gpu_gb=gpu_memory(device),
-            cores=available_cores(),
-            seconds=seconds,
-            images=images,
-            image_size=image_size,
-            lite=_lite(),
-            lacking_packages=tuple(
-                wheel.distribution for name, wheel in WHEELS.items() if not installed(name)
-            ),
-            own=tuple(card for card in own if card.timm_name not in known),
-            modern=modern.cards,
-            at_hand=_at_hand(modern, {card.timm_name for card in own}),
-            reachable=reachable(),
-            tiny=load_hub("tiny").cards,
-        )
+    choice = look_around(
+        folder, licences, seconds=seconds, device=device, images=images, image_size=image_size
     )
     if multiprocessing.parent_process() is None:
         _say(f"Models for {choice.reason}")
     return ModelHub(AUTO, choice.cards, weights_dir=folder, advice=choice.advice)
+
+
+def look_around(
+    folder: Path | None = None,
+    licences: Sequence[str] | None = None,
+    *,
+    seconds: float | None = None,
+    device: str | None = "auto",
+    images: int | None = None,
+    image_size: int | None = None,
+    reached: bool | None = None,
+) -> Choice:
+    """What `auto_hub` chooses, and why.
+
+    reached: whether the Hugging Face hub answers; None: it is asked. For the others see `auto_hub`.
+    """
+    own = _own_cards(folder)
+    modern = load_hub("modern", licences=licences)
+    known = {card.timm_name for card in modern}
+    facts = Facts(
+        gpu_gb=gpu_memory(device),
+        cores=available_cores(),
+        seconds=seconds,
+        images=images,
+        image_size=image_size,
+        lite=_lite(),
+        lacking_packages=tuple(wheel.distribution for name, wheel in WHEELS.items() if not installed(name)),
+        own=tuple(card for card in own if card.timm_name not in known),
+        modern=modern.cards,
+        at_hand=_at_hand(modern, {card.timm_name for card in own}),
+        reachable=reachable() if reached is None else reached,
+        tiny=load_hub("tiny").cards,
+    )
+    return choose(facts)
 
 
 def gpu_memory(device: str | None) -> float | None:
@@ -82,31 +94,14 @@ def gpu_memory(device: str | None) -> float | None:
 
 
 @cache
-def reachable() -> bool:
-    """Whether the Hugging Face hub answers, asked once in a process, within `PATIENCE` seconds.
+def reachable(probe: Probe = answer) -> bool:
+    """Whether the Hugging Face hub answers, asked once in a process.
 
     `HF_HUB_OFFLINE` is an answer too; `HF_ENDPOINT` and proxies are heeded.
     """
     from huggingface_hub import constants
 
-    return not constants.HF_HUB_OFFLINE and answers(constants.ENDPOINT, PATIENCE)
-
-
-def answers(address: str, seconds: float) -> bool:
-    """Whether an address answers a request for its head in time."""
-    found: list[bool] = []
-
-    def ask() -> None:
-        try:
-            with urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=seconds):
-                found.append(True)
-        except Exception:  # whatever the network stack raises is one answer: not to be had
-            found.append(False)
-
-    asking = threading.Thread(target=ask, daemon=True)  # looking up a name has no timeout of its own
-    asking.start()
-    asking.join(seconds)
-    return found == [True]
+    return not constants.HF_HUB_OFFLINE and probe(constants.ENDPOINT) is None
 
 
 def _lite() -> tuple[ModelCard, ...]:
