@@ -32,6 +32,7 @@ from qtt.runs.folder import SEARCH_SPACE
 from qtt.runs.kept_models import INCUMBENT, WEIGHTS, KeptModel
 from qtt.runs.record import RunRecord
 from qtt.search.tuner import QuickTuner
+from qtt.space.config_manager import ConfigManager
 from qtt.space.constraints import Constraints, feasible
 from qtt.support.files import write_json
 from qtt.tasks.contract import Task
@@ -142,7 +143,7 @@ def objective_of(config: DictConfig, kind: Task) -> Task | Objective:
     return found
 
 
-def hub_of(config: DictConfig, directory: Path, images: int, image_size: int | None) -> ModelHub:
+def hub_of(config: DictConfig, directory: Path, images: int, image_size: int | None) -> ModelHub | None:
     """The hub that the configuration names; of a search that goes on, `auto` is what it was at the beginning.
 
     directory: of the run. images: that it trains on. image_size: their side in pixels.
@@ -152,7 +153,7 @@ def hub_of(config: DictConfig, directory: Path, images: int, image_size: int | N
     if auto and begun.exists():
         return ConfigManager.from_json(begun.read_text(encoding="utf-8")).hub
     facts = {"images": images, "image_size": image_size} if auto else {}
-    hub: ModelHub = instantiate(config.model_hub, **facts)
+    hub: ModelHub | None = instantiate(config.model_hub, **facts)
     return hub
 
 
