@@ -195,6 +195,10 @@ class ModelCard:
         data["create_kwargs"] = dict(self.create_kwargs)
         return data
 
+    def trained(self) -> dict[str, Any]:
+        """What of `to_dict` tells one search or checkpoint from another: no facts about the use of weights."""
+        return {name: value for name, value in self.to_dict().items() if name not in ("licence", "gated")}
+
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Read a card; unknown keys are an error naming them."""

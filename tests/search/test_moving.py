@@ -15,6 +15,7 @@ from qtt.finetune.cv.classification import extract_task_info_metafeat, finetune_
 from qtt.optimizers.random import EpochwiseRandomOptimizer
 from qtt.runs.record import RunRecord
 from qtt.search.tuner import QuickTuner
+from qtt.support.files import read_json, write_json
 from qtt.tasks import task_of
 from qtt.tracking.base import Summary
 from qtt.types import Candidates
@@ -44,6 +45,17 @@ def test_the_same_images_elsewhere_continue_to_the_same_scores(images: Path, tmp
     record = RunRecord.load(tmp_path / "moved")
     assert record.task.path == there.resolve()
     assert task_of(record).evaluate(record.best_model(), record.task)
+
+
+def test_facts_about_the_use_of_weights_are_no_part_of_a_search(images: Path, tmp_path: Path) -> None:
+    """Run folders that were written before cards had licences go on."""
+    _search(tmp_path / "run", images, 1)
+    file = tmp_path / "run" / "candidates.json"
+    data = read_json(file)
+    for card in data["models"]:
+        del card["licence"], card["gated"]
+    write_json(file, data)
+    assert not _search(tmp_path / "run", images, 2).history.failed
 
 
 def test_other_images_or_settings_are_another_search(images: Path, tmp_path: Path) -> None:

@@ -228,7 +228,7 @@ def first_difference(old: Any, new: Any, where: str = "") -> str | None:
 def _beginning(candidates: Candidates) -> dict[str, Any]:
     """What tells one search from another: the pipelines it began with and the cards of their models."""
     named = {config.get("model") for config in candidates.initial}
-    cards = [card.to_dict() for card in candidates.models if card.name in named]
+    cards = [card.trained() for card in candidates.models if card.name in named]
     return {"configs": _plain(candidates.initial), "models": _plain(cards)}
 
 

@@ -64,7 +64,7 @@ def fingerprint(trial: Trial, task: TaskInfo, settings: FinetuneSettings) -> str
         del chosen[name]
     content = {
         "config": dict(trial.config),
-        "card": task.card(trial.config["model"]).to_dict(),
+        "card": task.card(trial.config["model"]).trained(),
         "classes": list(task.class_names),
         "val_fraction": task.val_fraction,
         "seed": task.seed,
