@@ -101,9 +101,10 @@ def show(summary: Summary, test: Mapping[str, float], config: DictConfig) -> Non
 
 def search(config: DictConfig, directory: Path) -> Summary:
     """Build the parts that `config` names and run the search in `directory`."""
-    path = Path(instantiate(config.dataset))
+    dataset = instantiate(config.dataset)
     kind = load_task(config.objective.task)
-    task, metafeatures = kind.describe(path, val_fraction=config.val_fraction, seed=config.seed)
+    task, metafeatures = kind.describe(dataset, val_fraction=config.val_fraction, seed=config.seed)
+    told = surveyed(kind, task, config.quiet)
     task = _with_settings(task, config)
     with redirect_stdout(io.StringIO()) if config.quiet else nullcontext():  # it says what weights it has
         hub = hub_of(config, directory, metafeatures.train_images, task.image_size)
@@ -122,9 +123,23 @@ def search(config: DictConfig, directory: Path) -> Summary:
         isolation=config.isolation,
         disk_quota_gb=config.disk_quota_gb,
         patience=config.patience_s,
-        files={"config.yaml": OmegaConf.to_yaml(config, resolve=True), **needs},
+        files={"config.yaml": OmegaConf.to_yaml(config, resolve=True), **told, **needs},
     )
     return tuner.run(task, config.budget.seconds, config.budget.evaluations, retry_failed=config.retry_failed)
+
+
+def surveyed(kind: Task, task: TaskInfo, quiet: bool) -> dict[str, str]:
+    """Print what the dataset holds; returns it as a file of the run folder, where the task knows it."""
+    found = kind.survey(task)
+    if found is None:
+        return {}
+    if not quiet:
+        console = Console(highlight=False)
+        for line in found.lines:
+            console.print(Text(line), soft_wrap=True)
+        for warning in found.warnings:
+            console.print(Text.assemble(("Warning: ", "yellow"), warning), soft_wrap=True)
+    return {"dataset.json": json.dumps(found.to_dict(), indent=2, ensure_ascii=False) + "\n"}
 
 
 def objective_of(config: DictConfig, kind: Task) -> Task | Objective:

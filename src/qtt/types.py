@@ -228,6 +228,8 @@ class TaskInfo:
     best_score: incumbent's score; a pipeline that beats it keeps its weights beside its checkpoint.
     settings: JSON-able settings of the objective (image size bound, workers, precision, …).
     image_size: median shorter side of the training images in pixels; None: not known.
+    source: how the images below `path` are laid out, JSON-able; empty for folders train/<class>,
+        val/<class> and test/<class>. See `qtt.data.sources.opening`.
     dataset: what training and validation held when the search began, in words and as a hash of names and
         sizes; None: changes go unnoticed until a process has listed the images.
     """
@@ -244,6 +246,7 @@ class TaskInfo:
     settings: Mapping[str, Any] = field(default_factory=dict)
     image_size: int | None = None
     dataset: str | None = None
+    source: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def num_classes(self) -> int:
@@ -285,6 +288,7 @@ class TaskInfo:
             "settings": dict(self.settings),
             "image_size": self.image_size,
             "dataset": self.dataset,
+            **({"source": dict(self.source)} if self.source else {}),  # earlier versions know no source
         }
 
     @classmethod

@@ -6,13 +6,7 @@ from pathlib import Path
 import pytest
 
 from images import CLASSES, write_image_folder
-from qtt.data.image_folder import (
-    IMAGE_EXTENSIONS,
-    image_folder_path,
-    scan_image_folder,
-    split_off,
-    stamp_images,
-)
+from qtt.data.image_folder import scan_image_folder, stamp_images
 from qtt.errors import DatasetError
 
 
@@ -47,17 +41,6 @@ def test_split_is_a_function_of_seed_and_share(tmp_path: Path) -> None:
     other = scan_image_folder(tmp_path, 0.25, seed=4)
     assert other.val != first.val
     assert _counts(other.val) == _counts(first.val)
-
-
-@pytest.mark.parametrize("fraction", [0.01, 0.2, 0.5, 0.99])
-@pytest.mark.parametrize("count", [1, 2, 3, 7, 50])
-def test_every_class_keeps_an_image_on_each_side(count: int, fraction: float) -> None:
-    samples = [(Path(str(number)), 0) for number in range(count)] + [(Path("other"), 1)]
-    rest, share = split_off(samples, fraction, seed=0)
-    assert sorted(rest + share) == sorted(samples)
-    expected = 0 if count == 1 else min(max(int(count * fraction + 0.5), 1), count - 1)
-    assert _counts(share).get(0, 0) == expected
-    assert (Path("other"), 1) in rest
 
 
 def test_ignores_hidden_files_and_other_types_and_takes_nested_ones(tmp_path: Path) -> None:
@@ -95,7 +78,7 @@ def test_stamps_are_of_every_image(tmp_path: Path) -> None:
     paths = [path for split in (folder.train, folder.val, folder.test) for path, _ in split]
     assert folder.stamps == {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in paths}
     learned = {str(path) for path, _ in (*folder.train, *folder.val)}
-    assert stamp_images(root) == folder.learned == {path: folder.stamps[path] for path in learned}
+    assert stamp_images(folder) == folder.learned == {path: folder.stamps[path] for path in learned}
 
 
 @pytest.mark.parametrize("split", ["train", "val", "test"])
@@ -137,12 +120,6 @@ def test_unicode_names(tmp_path: Path) -> None:
     folder = scan_image_folder(write_image_folder(tmp_path / "früchte", classes=classes))
     assert folder.class_names == tuple(sorted(classes))
     assert len(folder.train) == 24
-
-
-def test_extensions_are_torchvisions() -> None:
-    from torchvision.datasets.folder import IMG_EXTENSIONS
-
-    assert set(IMAGE_EXTENSIONS) == set(IMG_EXTENSIONS)
 
 
 def _missing(root: Path) -> None:
@@ -199,10 +176,6 @@ def _strange_val(root: Path) -> None:
     (root / "val" / "blue").rename(root / "val" / "bleu")
 
 
-def _strange_test(root: Path) -> None:
-    (root / "test" / "blue").rename(root / "test" / "bleu")
-
-
 def _empty_val(root: Path) -> None:
     shutil.rmtree(root / "val")
     (root / "val").mkdir()
@@ -212,17 +185,16 @@ def _empty_val(root: Path) -> None:
     ("damage", "message"),
     [
         (_missing, "no dataset folder at"),
-        (_flat, "has no folder 'train'.*lie directly in it.*\n.*/train/<class>/"),
-        (_no_classes, "no class folders.*\n.*/train/<class>/"),
-        (_one_class, "single class 'coral'.*\n.*/train/<class>/"),
+        (_flat, "has no folder 'train'.*\n *train/<class>/"),
+        (_no_classes, "no class folders.*\n *train/<class>/"),
+        (_one_class, "single class 'coral'.*\n *train/<class>/"),
         (_empty_class, r"dusk holds no image \([^)]*\)\. Add images or remove the folder"),
         (_other_files, r"dusk holds no image \([^)]*\), only a\.gif, b\.heic, c\.txt, …\. Add"),
-        (_not_split, "has no folder 'train'.*\n.*/train/<class>/"),
+        (_not_split, "has no folder 'train'.*\n *train/<class>/"),
         (_train_is_a_file, "has no folder 'train'"),
-        (_flat_train, "no class folders.*\n.*/train/<class>/"),
-        (_strange_val, "val has classes that train lacks: bleu.*\n.*/train/<class>/"),
-        (_strange_test, "test has classes that train lacks: bleu.*\n.*/train/<class>/"),
-        (_empty_val, "val holds no images.*\n.*/val/<class>/"),
+        (_flat_train, "no class folders.*\n *train/<class>/"),
+        (_strange_val, "val has classes that train lacks: bleu.*\n *train/<class>/"),
+        (_empty_val, "val holds no images.*\n *val/<class>/"),
     ],
 )
 def test_says_what_is_wrong(tmp_path: Path, damage, message: str) -> None:
@@ -247,11 +219,3 @@ def test_refuses_classes_of_single_images(tmp_path: Path) -> None:
 def test_refuses_impossible_shares(tmp_path: Path, fraction: float) -> None:
     with pytest.raises(DatasetError, match="between 0 and 1"):
         scan_image_folder(tmp_path, fraction)
-
-
-def test_path_of_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "mine").mkdir()
-    assert image_folder_path("mine") == tmp_path / "mine"
-    with pytest.raises(DatasetError, match="no dataset folder at"):
-        image_folder_path("other")

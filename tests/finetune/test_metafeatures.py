@@ -43,7 +43,7 @@ def test_image_size_is_the_median_shorter_side(tmp_path: Path) -> None:
 def test_names_an_image_that_cannot_be_read(tmp_path: Path) -> None:
     write_image_folder(tmp_path)
     (tmp_path / "train" / "blue" / "003.png").write_bytes(b"no image")
-    with pytest.raises(DatasetError, match=r"blue/003\.png cannot be read"):
+    with pytest.raises(DatasetError, match=r"1 of 48 images below .* cannot be read:\n  train/blue/003\.png: cannot identify"):
         extract_task_info_metafeat(tmp_path)
 
 

@@ -1,5 +1,6 @@
 """Tables as a task: everything that qtt's commands and reports need to know of them."""
 
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -34,10 +35,10 @@ class Tabular(Task):
     files = "CSV files with the columns of train.csv"
 
     def describe(
-        self, path: Path | str, val_fraction: float = 0.2, seed: int = 0
+        self, path: os.PathLike[str] | str, val_fraction: float = 0.2, seed: int = 0
     ) -> tuple[TaskInfo, MetaFeatures]:
         """Rows, classes and columns of the tables."""
-        tables = read_tables(path, val_fraction, seed)
+        tables = read_tables(Path(path), val_fraction, seed)
         told = (
             f"{len(tables.train)} rows to train, {len(tables.val)} to validate, {len(tables.columns)} columns"
         )

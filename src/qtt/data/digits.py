@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from qtt.data.cached_folder import cached_folder
-from qtt.data.image_folder import split_off
+from qtt.data.splitting import split_off
 
 VERSION = 1
 SIDE = 32

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from qtt.data.image_folder import IMAGE_EXTENSIONS, Sample
+from qtt.data.image_types import image_extensions
+from qtt.data.splitting import Sample
+from qtt.data.walking import LATEST, same_name, shown
 from qtt.errors import DatasetError
 
 EXPECTED = """Expected:
@@ -37,7 +39,7 @@ def find_images(folder: Path) -> list[Path]:
     """
     found = sorted(_walk(folder))
     if not found:
-        raise DatasetError(f"{folder} holds no images ({', '.join(IMAGE_EXTENSIONS)}).")
+        raise DatasetError(f"{folder} holds no images ({', '.join(image_extensions())}).")
     return found
 
 
@@ -50,9 +52,16 @@ def find_labelled(root: Path, class_names: Sequence[str], ignore_unknown: bool =
     layout = EXPECTED.format(root=root)
     if not root.is_dir():
         raise DatasetError(f"There is no folder {root}.\n{layout}")
-    if (root / "test").is_dir() and "test" not in class_names:
-        root = root / "test"
-    folders = {path.name: path for path in sorted(root.iterdir()) if path.is_dir() and path.name[0] != "."}
+    for name in ("test", "Test", "testing", "Testing"):
+        if (root / name).is_dir() and name not in class_names:
+            root = root / name
+            break
+    known = {same_name(name): name for name in class_names}
+    folders = {
+        known.get(same_name(path.name), path.name): path
+        for path in sorted(root.iterdir())
+        if path.is_dir() and not LATEST.is_junk(path.name)
+    }
     images = {name: sorted(_walk(path)) for name, path in folders.items()}
     ignored = {name: len(images[name]) for name in images if images[name] and name not in class_names}
     if ignored and not ignore_unknown:
@@ -71,7 +80,7 @@ def _unknown_classes(root: Path, unknown: dict[str, int], class_names: Sequence[
     for name, count in unknown.items():
         close = get_close_matches(name, class_names, n=2, cutoff=0.5)
         hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
-        lines.append(f"\n  '{name}' ({count} images){hint}")
+        lines.append(f"\n  '{shown(name)}' ({count} images){hint}")
     return (
         f"{root} has classes that the search does not know:{''.join(lines)}\n"
         f"It knows {', '.join(class_names)}. Rename or remove these folders, or leave their images out "
@@ -87,9 +96,9 @@ def _walk(folder: Path) -> Iterator[Path]:
             folders.clear()
             continue
         seen.add((facts.st_dev, facts.st_ino))
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__MACOSX")
+        folders[:] = sorted(name for name in folders if not LATEST.is_junk(name))
         for name in files:
-            if name.lower().endswith(IMAGE_EXTENSIONS) and not name.startswith("."):
+            if name.lower().endswith(image_extensions()) and not LATEST.is_junk(name):
                 yield Path(place) / name
 
 

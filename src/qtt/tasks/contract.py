@@ -4,6 +4,7 @@
 """
 
 import argparse
+import os
 import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,6 +35,24 @@ class LeftOut:
     position: int
     path: Path | None
     reason: str
+
+
+class Survey(Protocol):
+    """What a dataset holds."""
+
+    @property
+    def lines(self) -> Sequence[str]:
+        """Its figures."""
+        ...
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What may make scores worthless, or is not as it seems; in sentences."""
+        ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, JSON-able."""
+        ...
 
 
 class Predictions(Protocol):
@@ -172,18 +191,26 @@ class Task(ABC):
 
     @abstractmethod
     def describe(
-        self, path: Path | str, val_fraction: float = 0.2, seed: int = 0
+        self, path: os.PathLike[str] | str, val_fraction: float = 0.2, seed: int = 0
     ) -> tuple[TaskInfo, MetaFeatures]:
         """Look at a dataset: what the objective and the optimizer must know of it.
 
         Args:
-            path: of the dataset.
+            path: of the dataset; what `dataset=…` makes of the command line, which may know more than a path.
             val_fraction: share of the training examples that validates, where the dataset does not say which.
             seed: of that split.
 
         Raises:
             DatasetError: the dataset cannot be used.
         """
+
+    def survey(self, task: TaskInfo) -> Survey | None:
+        """What the dataset of a described task holds, for people to see before the search.
+
+        Raises:
+            DatasetError: it is gone.
+        """
+        return None
 
     def check(self, candidates: Candidates, task: TaskInfo) -> None:  # noqa: B027 (most have nothing to check)
         """See before a search whether the objective takes its settings and every candidate.

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
-from qtt.data.image_folder import Stamp
+from qtt.data.walking import Stamp
 from qtt.errors import DatasetError
 from qtt.finetune.cv.classification.decoding import decode, unreadable
 from qtt.finetune.cv.classification.image_file import ImageFile, MemoryImages

@@ -1,5 +1,6 @@
 """Batches of one epoch: in which order images come, how they are augmented, and where they are kept."""
 
+import json
 import math
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from qtt.data.contents import changes, describe_contents
-from qtt.data.image_folder import ImageFolder, Sample, scan_image_folder, stamp_images
+from qtt.data.listed import ImageFolder, stamp_images
+from qtt.data.sources import list_task
+from qtt.data.splitting import Sample
 from qtt.data.user_cache import user_cache
 from qtt.errors import DatasetError
 from qtt.finetune.cv.classification.cache import ImageCache
@@ -143,12 +146,16 @@ def loader(
     )
 
 
+Listing = tuple[Path, float, int, str]
+"""What a dataset's list of images follows from."""
+
+
 class DataStore:
     """Datasets that stay open between the steps of a search; the latest are kept."""
 
     def __init__(self, datasets: int = 4) -> None:
         self._limit = datasets
-        self._folders: OrderedDict[tuple[Path, float, int], tuple[ImageFolder, str]] = OrderedDict()
+        self._folders: OrderedDict[Listing, tuple[ImageFolder, str]] = OrderedDict()
         self._splits: OrderedDict[tuple[object, ...], tuple[Split, Split]] = OrderedDict()
 
     def folder(self, task: TaskInfo) -> ImageFolder:
@@ -157,9 +164,9 @@ class DataStore:
         Raises:
             DatasetError: they are not those that the search began with.
         """
-        key = (Path(task.path), task.val_fraction, task.seed)
+        key = _listing(task)
         if key not in self._folders:
-            folder = scan_image_folder(*key)
+            folder = list_task(task)
             self._folders[key] = folder, describe_contents(folder)
             while len(self._folders) > self._limit:
                 self._folders.popitem(last=False)
@@ -183,7 +190,7 @@ class DataStore:
             DatasetError: images were added, removed or changed.
         """
         folder = self.folder(task)
-        found = changes(folder.learned, stamp_images(folder.root), folder.root)
+        found = changes(folder.watched, stamp_images(folder), folder.root)
         if found:
             raise DatasetError(
                 f"The dataset below {task.path} has changed since this search listed it: {found}. "
@@ -194,7 +201,7 @@ class DataStore:
         self, task: TaskInfo, settings: FinetuneSettings, size: int, interpolation: str
     ) -> tuple[Split, Split]:
         """Training and validation images at one size; the sizes used last stay open, within `cache_mb`."""
-        key = (Path(task.path), task.val_fraction, task.seed, size, interpolation, settings)
+        key = (*_listing(task), size, interpolation, settings)
         if key not in self._splits:
             folder = self.folder(task)
             limit = cache_limit(settings)
@@ -211,6 +218,10 @@ class DataStore:
 
     def _bytes(self) -> int:
         return sum(split.images.nbytes for pair in self._splits.values() for split in pair)
+
+
+def _listing(task: TaskInfo) -> Listing:
+    return Path(task.path), task.val_fraction, task.seed, json.dumps(dict(task.source), sort_keys=True)
 
 
 def cache_limit(settings: FinetuneSettings) -> int:

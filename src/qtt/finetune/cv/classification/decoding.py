@@ -1,7 +1,5 @@
 """From an image file to pixels: every kind of file that image folders hold, as RGB, upright and square."""
 
-import struct
-import zlib
 from contextlib import suppress
 from pathlib import Path
 
@@ -9,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from qtt.data.image_types import UNREADABLE, open_image
 from qtt.errors import DatasetError
 
 FILTERS = {
@@ -17,17 +16,6 @@ FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
-
-UNREADABLE = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-)
-"""What Pillow raises on damaged files, depending on where the damage is."""
 
 
 def decode(path: Path, size: int, interpolation: str) -> NDArray[np.uint8]:
@@ -40,7 +28,7 @@ def decode(path: Path, size: int, interpolation: str) -> NDArray[np.uint8]:
         DatasetError: the file is no image, or a damaged one.
     """
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             image.draft("RGB", (size, size))  # JPEGs are decoded at the nearest larger scale
             image.load()
             with suppress(*UNREADABLE, KeyError, TypeError, ZeroDivisionError):  # damaged EXIF, good pixels
@@ -60,10 +48,14 @@ def decode_image(image: Image.Image, size: int, interpolation: str) -> NDArray[n
         OSError, ValueError, …: see `UNREADABLE`; its file is damaged.
     """
     image.load()
-    upright = image
+    return _square(_to_rgb(upright(image)), size, interpolation)
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """An image as its EXIF orientation says it is to be seen; itself where that is damaged."""
     with suppress(*UNREADABLE, KeyError, TypeError, ZeroDivisionError):
-        upright = ImageOps.exif_transpose(image)
-    return _square(_to_rgb(upright), size, interpolation)
+        return ImageOps.exif_transpose(image)
+    return image
 
 
 def unreadable(path: Path, error: BaseException) -> DatasetError:

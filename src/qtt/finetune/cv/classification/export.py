@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor, nn
 
-from qtt.data.image_folder import scan_image_folder
+from qtt.data.image_types import open_image
+from qtt.data.sources import list_task
 from qtt.errors import ConfigError, DatasetError
 from qtt.finetune.cv.classification.cache import channels_first
-from qtt.finetune.cv.classification.decoding import decode
+from qtt.finetune.cv.classification.decoding import decode, upright
 from qtt.finetune.cv.classification.inference import Classifier, predictions
 from qtt.finetune.cv.classification.model_card import CardFacts, card_text
 from qtt.finetune.cv.classification.onnx_export import missing_packages, require_packages, write_onnx
@@ -44,7 +44,7 @@ NOISE = 8
 
 @dataclass(frozen=True)
 class TimmAgreement:
-    """How near timm's transform alone comes to the preparation of training, on validation images.
+    """How near timm's transform of upright images comes to the preparation of training, on validation images.
 
     same: images of the same class, of `images`; difference: the largest of a probability.
     """
@@ -115,7 +115,7 @@ def _told(
     lines = [f"timm checkpoint: loads with timm and gives the network's outputs on {images}"]
     if agreement is not None:
         lines.append(
-            f"timm's transform of image files alone: the same class for {agreement.same} of "
+            f"timm's transform of upright images alone: the same class for {agreement.same} of "
             f"{agreement.images}, probabilities differ by at most {agreement.difference:.2g}"
         )
     if difference is not None:
@@ -146,7 +146,7 @@ def _prepare(folder: Path) -> Path:
 def _some_images(task: TaskInfo) -> list[Path]:
     """Validation images from all over the split; none where the dataset is gone."""
     try:
-        val = scan_image_folder(task.path, task.val_fraction, task.seed).val
+        val = list_task(task).val
     except DatasetError:
         return []
     chosen = np.unique(np.linspace(0, len(val) - 1, min(CHECKED, len(val))).astype(int))
@@ -168,8 +168,8 @@ def _timm_agreement(loaded: nn.Module, inputs: Tensor, paths: list[Path]) -> Tim
     transform = timm.create_transform(**timm.resolve_model_data_config(loaded), is_training=False)
     prepared = []
     for path in paths:
-        with Image.open(path) as image:
-            prepared.append(transform(image.convert("RGB")))
+        with open_image(path) as image:
+            prepared.append(transform(upright(image).convert("RGB")))
     ours, theirs = (loaded(images).softmax(1) for images in (inputs, torch.stack(prepared)))
     same = int((ours.argmax(1) == theirs.argmax(1)).sum())
     return TimmAgreement(len(paths), same, (ours - theirs).abs().max().item())

@@ -20,7 +20,7 @@ import numpy as np
 import PIL
 from numpy.typing import NDArray
 
-from qtt.data.image_folder import Stamp
+from qtt.data.walking import Stamp, name_within
 
 log = logging.getLogger(__name__)
 
@@ -143,7 +143,7 @@ def images_key(
     """
     facts = [f"{FORMAT} {PIL.__version__} {size} {interpolation} {root.resolve()}"]
     facts += [
-        f"{path.relative_to(root)}\0{length} {time}"
+        f"{name_within(root, path)}\0{length} {time}"
         for path, (length, time) in zip(paths, stamps, strict=True)
     ]
     return hashlib.sha256("\n".join(facts).encode("utf-8", "surrogateescape")).hexdigest()[:32]

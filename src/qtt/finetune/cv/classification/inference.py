@@ -14,7 +14,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from qtt.data.image_folder import scan_image_folder
+from qtt.data.image_types import limit_pixels
+from qtt.data.sources import list_task
 from qtt.errors import ConfigError
 from qtt.finetune.cv.classification.data import BatchDataset, EvalOrder, Split, cache_limit, open_split
 from qtt.finetune.cv.classification.model import in_fast_layout
@@ -61,6 +62,7 @@ class Classifier:
         """
         if model.card is None or not model.class_names:
             raise ConfigError(f"{model.folder} holds no network of a model hub, and cannot classify images.")
+        limit_pixels(task.source.get("max_pixels"))
         settings = FinetuneSettings.from_mapping(task.settings)
         size = input_size(model.card, settings, task.image_size)
         device = choose_device(device or settings.device)
@@ -98,8 +100,8 @@ def predictions(model: KeptModel, task: TaskInfo, split: str = "val") -> Predict
         ConfigError: see `Classifier.of`.
         DatasetError: the dataset is gone, or an image cannot be read.
     """
-    folder = scan_image_folder(task.path, task.val_fraction, task.seed)
-    samples = {"train": folder.train, "val": folder.val, "test": folder.test}[split]
+    folder = list_task(task)
+    samples = folder.split(split)
     if not samples:
         return None
     classifier = Classifier.of(model, task)

@@ -78,8 +78,9 @@ def _loading(facts: CardFacts, card: ModelCard) -> str:
         "With [timm](https://github.com/huggingface/pytorch-image-models), from this folder:",
         _code(_TIMM.format(**shared)),
         "`draft` and `fit` prepare an image as in training and validation: JPEGs decoded at the nearest "
-        "larger scale, then the middle square resized. timm's transform alone resizes before it crops, which "
-        f"changes outputs, for large JPEGs most{near}.",
+        "larger scale, turned upright as EXIF data say, then the middle square resized. timm's transform "
+        "alone, of upright images, resizes before it crops, which changes outputs, for large JPEGs "
+        f"most{near}.",
     ]
     if facts.onnx is not None:
         sections += [

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from qtt.data.found_images import find_images
+from qtt.data.image_types import UNREADABLE
 from qtt.errors import DatasetError
 from qtt.finetune.cv.classification.cache import THREADS, channels_first
-from qtt.finetune.cv.classification.decoding import UNREADABLE, decode, decode_image
+from qtt.finetune.cv.classification.decoding import decode, decode_image
 from qtt.finetune.cv.classification.image_predictions import ImagePredictions
 from qtt.finetune.cv.classification.inference import BATCH, Classifier
 from qtt.runs.kept_models import KeptModel

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from qtt.data.image_folder import scan_image_folder
+from qtt.data.sources import list_task
+from qtt.data.walking import name_within
 from qtt.errors import DatasetError, QTTError
 from qtt.reporting import page
 from qtt.reporting.kept_predictions import KeptPredictions
@@ -28,7 +29,7 @@ def mistakes(model: KeptModel, record: RunRecord, say: Callable[[str], None]) ->
     seen = validate(model, record.task, record.path, lambda: say(waiting))
     if not isinstance(seen, Validated):
         return ReportParts((Section("Mistakes", page.paragraph(seen)),))
-    root = record.task.path.expanduser()
+    root = images_root(record.task)
     return mistakes_parts(model, seen, "images", lambda position: thumbnail(root / seen.names[position]))
 
 
@@ -42,12 +43,12 @@ def validate(model: KeptModel, task: TaskInfo, run_dir: Path, begun: Callable[[]
     """
     kept = KeptPredictions(run_dir, model)
     try:
-        listed = scan_image_folder(task.path, task.val_fraction, task.seed)
+        listed = list_task(task)
     except QTTError as error:
         return kept.read() or _sentence(error)
     if listed.class_names != model.class_names:
         return "The classes of the dataset are no longer those that the network was trained for."
-    samples = [(path.relative_to(listed.root).as_posix(), label) for path, label in listed.val]
+    samples = [(name_within(listed.root, path), label) for path, label in listed.val]
     found = kept.read()
     if found is not None and found.samples == samples:
         return found
@@ -63,11 +64,21 @@ def _classify(model: KeptModel, task: TaskInfo, kept: KeptPredictions) -> Valida
     except QTTError as error:
         return _sentence(error)
     assert told is not None  # a dataset without validation images cannot be listed
-    root = task.path.expanduser()
-    names = tuple(path.relative_to(root).as_posix() for path in told.paths)
+    root = images_root(task)
+    names = tuple(name_within(root, path) for path in told.paths)
     seen = Validated(told.probabilities, told.labels, names, model.class_names)
     kept.write(seen)
     return seen
+
+
+def images_root(task: TaskInfo) -> Path:
+    """The folder that names of images are relative to."""
+    if task.source.get("layout") not in ("table", "saved"):
+        return task.path.expanduser()
+    try:
+        return list_task(task).root
+    except QTTError:
+        return task.path.expanduser()
 
 
 def _sentence(error: QTTError) -> str:

@@ -1,6 +1,7 @@
 """Image classification as a task: what commands, tuner and report know of it."""
 
 import argparse
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from qtt.tasks.contract import Export, ReportParts, Scoreboard, Task, Watch
 from qtt.types import Candidates, MetaFeatures, ModelCard, TaskInfo
 
 if TYPE_CHECKING:
+    from qtt.data.survey import Survey
     from qtt.finetune.cv.classification.predictor import ImagePredictor
     from qtt.runs.kept_models import KeptModel
     from qtt.runs.record import RunRecord
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class ImageClassification(Task):
-    """Pretrained timm models finetuned on an image folder; torch comes when something is trained or shown."""
+    """Pretrained timm models finetuned on images; torch comes when something is trained or shown."""
 
     name = "image_classification"
     function = "qtt.finetune.cv.classification.finetune_script"
@@ -27,12 +29,19 @@ class ImageClassification(Task):
     files = "folders (all images below them) and image files of any kind"
 
     def describe(
-        self, path: Path | str, val_fraction: float = 0.2, seed: int = 0
+        self, path: os.PathLike[str] | str, val_fraction: float = 0.2, seed: int = 0
     ) -> tuple[TaskInfo, MetaFeatures]:
-        """See `extract_task_info_metafeat`."""
-        from qtt.finetune.cv.classification.metafeatures import extract_task_info_metafeat
+        """See `extract_task_info_metafeat`; path may be a `qtt.data.sources.Source`."""
+        from qtt.finetune.cv.classification.metafeatures import describe
 
-        return extract_task_info_metafeat(path, val_fraction, seed)
+        task, metafeatures, _ = describe(path, val_fraction, seed)
+        return task, metafeatures
+
+    def survey(self, task: TaskInfo) -> "Survey":
+        """Images by split and class, formats, sizes, what is left out and why."""
+        from qtt.finetune.cv.classification.metafeatures import survey_task
+
+        return survey_task(task)
 
     def check(self, candidates: Candidates, task: TaskInfo) -> None:
         """See `check_candidates`."""
