@@ -89,6 +89,8 @@ def test_special_libraries_stay_in_their_corner(name: str) -> None:
         assert not tops & {"hydra", "omegaconf"}, "only commands with a configuration know Hydra"
     if part != "tracking":
         assert not tops & {"wandb", "tensorboard"}, "only tracking knows dashboards"
+    if name != "data.sources.saved":
+        assert "datasets" not in tops, "saved datasets alone need what reads them"
     if part not in ("benchmarking", "reporting"):
         assert "matplotlib" not in tops, "only the benchmark and reports draw"
     if part != "finetune":

@@ -15,9 +15,12 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import get_method, instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from images import write_image_folder
 from qtt.cli.configuration import config_directory
 from qtt.finetune.cv.classification import FinetuneSettings
+from qtt.run import surveyed
 from qtt.space.config_manager import ConfigManager
+from qtt.tasks import load_task
 from waiting import LIMIT, wait_until
 
 CONF = Path(config_directory())
@@ -104,6 +107,20 @@ def test_a_missing_dataset_is_asked_for_and_nothing_is_left_behind(tmp_path: Pat
     assert "There is no dataset folder" in wrong.stderr
     assert "Traceback" not in wrong.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_what_the_dataset_holds_is_told_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = write_image_folder(tmp_path / "set", {".": 5})
+    (root / "blue" / "photo.dng").write_text("")
+    kind = load_task("image_classification")
+    task, _ = kind.describe(instantiate(_compose("dataset=image_folder", f"dataset.path={root}").dataset))
+    files = surveyed(kind, task, quiet=False)
+    told = capsys.readouterr().out.splitlines()
+    assert told[0] == f"Data: {root} (class folders)"
+    assert told[-1].startswith("Warning: Not used: 1 .dng")
+    assert json.loads(files["dataset.json"])["images"] == {"train": 12, "val": 3, "test": 0}
+    assert surveyed(kind, task, quiet=True) == files
+    assert capsys.readouterr().out == ""
 
 
 def test_settings_that_finetuning_refuses_are_refused_before_the_search(tmp_path: Path) -> None:

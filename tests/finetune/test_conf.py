@@ -9,7 +9,7 @@ from qtt.finetune.cv.classification import FinetuneSettings, finetune_script
 from qtt.tasks import load_task
 
 CONF = Path(__file__).parents[2] / "conf"
-DATASETS = ("digits", "image_folder")
+DATASETS = ("digits", "image_folder", "table")
 
 
 def _read(name: str) -> dict[str, object]:
@@ -37,7 +37,7 @@ def test_datasets_are_functions_with_these_arguments(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["objective/finetune.yaml", "trainer/auto.yaml", "dataset/digits.yaml", "dataset/image_folder.yaml"],
+    ["objective/finetune.yaml", "trainer/auto.yaml", *(f"dataset/{name}.yaml" for name in DATASETS)],
 )
 def test_every_value_is_commented(name: str) -> None:
     lines = (CONF / name).read_text().splitlines()

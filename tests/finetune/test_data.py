@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -191,6 +192,36 @@ def test_changes_of_training_or_validation_are_refused(
     else:
         DataStore().check(task)
     assert (extract_task_info_metafeat(root)[0].dataset != task.dataset) == of_names_or_sizes
+
+
+def test_changes_of_a_table_are_refused(tmp_path: Path) -> None:
+    root = write_image_folder(tmp_path / "set", {"train": 8})
+    rows = [f"{path.relative_to(tmp_path)},{path.parent.name}" for path in sorted(root.rglob("*.png"))]
+    table = tmp_path / "labels.csv"
+    table.write_text("\n".join(["file,label", *rows]))
+    task = extract_task_info_metafeat(table)[0]
+    store = DataStore()
+    store.check(task)
+    train, val = store.splits(task, FinetuneSettings(cache_dir=str(tmp_path / "images")), 32, "bicubic")
+    assert (len(train), len(val)) == (18, 6)
+    rows[0] = rows[0].replace(",amber", ",blue")
+    table.write_text("\n".join(["file,label", *rows]))
+    with pytest.raises(DatasetError, match=r"since this search listed it: 1 changed \(.*labels\.csv\)"):
+        store.check(task)
+    with pytest.raises(DatasetError, match=r"it holds 1\d training and \d validation.*search began with\s18"):
+        DataStore().check(task)
+
+
+def test_images_that_were_left_out_stay_left_out(tmp_path: Path) -> None:
+    root = write_image_folder(tmp_path / "set", {"train": 60})
+    (root / "train" / "coral" / "005.png").write_bytes(b"")
+    task = TaskInfo.from_dict(json.loads(json.dumps(extract_task_info_metafeat(root)[0].to_dict())))
+    store = DataStore()
+    store.check(task)
+    train, val = store.splits(task, FinetuneSettings(cache_gb=0), 32, "bicubic")
+    assert (len(train), len(val)) == (143, 36)
+    for split in (train, val):
+        split.images.fill()
 
 
 def test_a_copy_and_a_new_test_split_are_the_same_dataset(tmp_path: Path) -> None:

@@ -108,6 +108,14 @@ def _animated(path: Path) -> NDArray[np.uint8]:
     return COLOURS
 
 
+def _first_frame(path: Path) -> NDArray[np.uint8]:
+    expected = _palette(path)
+    with Image.open(path) as image:
+        image.load()
+    image.save(path, save_all=True, append_images=[image.rotate(90), image.rotate(180)])
+    return expected
+
+
 EXACT = {
     "grey.png": _grey,
     "GREY.PNG": _grey,
@@ -124,6 +132,9 @@ EXACT = {
     "palette_index.png": _palette_transparent_index,
     "one_bit.png": _one_bit,
     "animated.webp": _animated,
+    "animated.gif": _first_frame,
+    "palette.gif": _palette,
+    "transparent.gif": _palette_transparent_index,
     "name with spaces, ünï©ödé 梨 'quotes'.png": _grey,
     "n" * 250 + ".png": _grey,
 }
@@ -248,6 +259,7 @@ DAMAGED: dict[str, Callable[[Path], object]] = {
     "cut.webp": _cut,
     "flipped.png": _flipped,
     "huge.png": _huge,
+    "postscript.png": lambda path: Image.fromarray(COLOURS).save(path, "EPS"),
     "gone.png": lambda path: None,
     "folder.png": lambda path: path.mkdir(),
     "name with spaces 梨.png": lambda path: path.write_bytes(b"?"),

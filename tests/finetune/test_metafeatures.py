@@ -8,6 +8,7 @@ from PIL import Image
 
 from images import CLASSES, write_image_folder
 from qtt.data.digits import digits_folder
+from qtt.data.sources import Source, list_task
 from qtt.errors import DatasetError
 from qtt.finetune.cv.classification import extract_task_info_metafeat
 from qtt.types import MetaFeatures, TaskInfo
@@ -43,8 +44,48 @@ def test_image_size_is_the_median_shorter_side(tmp_path: Path) -> None:
 def test_names_an_image_that_cannot_be_read(tmp_path: Path) -> None:
     write_image_folder(tmp_path)
     (tmp_path / "train" / "blue" / "003.png").write_bytes(b"no image")
-    with pytest.raises(DatasetError, match=r"1 of 48 images below .* cannot be read:\n  train/blue/003\.png: cannot identify"):
+    with pytest.raises(
+        DatasetError, match=r"1 of 48 images below .* cannot be read:\n  train/blue/003\.png: cannot identify"
+    ):
         extract_task_info_metafeat(tmp_path)
+
+
+def test_what_should_make_one_stop_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    root = write_image_folder(tmp_path / "set", {"train": 60})
+    extract_task_info_metafeat(root)
+    assert caplog.records == []
+    (root / "train" / "blue" / "003.png").write_bytes(b"no image")
+    task, features = extract_task_info_metafeat(root)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "train/blue/003.png (cannot identify image file)" in caplog.text
+    assert features.train_images == len(list_task(task).train) == 143
+    with pytest.raises(DatasetError, match="1 of 180 images"):
+        extract_task_info_metafeat(root, max_bad=0)
+
+
+def test_a_table_is_described_like_the_folder_that_it_lists(tmp_path: Path) -> None:
+    root = write_image_folder(tmp_path / "set", {"train": 5, "val": 2, "test": 1})
+    rows = [
+        f"{path.relative_to(root).as_posix()},{path.parent.name},{path.parent.parent.name}"
+        for path in sorted(root.rglob("*.png"))
+    ]
+    (tmp_path / "labels.csv").write_text("\n".join(["where,what,part", *rows]))
+    task, features = extract_task_info_metafeat(
+        tmp_path / "labels.csv", images=root, file_column="where", label_column="what", split_column="part"
+    )
+    folder_task, folder_features = extract_task_info_metafeat(root)
+    assert features == folder_features
+    assert task.class_names == folder_task.class_names
+    assert TaskInfo.from_dict(json.loads(json.dumps(task.to_dict()))) == task
+    for split in ("train", "val", "test"):
+        assert list_task(task).split(split) == list_task(folder_task).split(split)
+
+
+def test_a_source_brings_its_options_along(tmp_path: Path) -> None:
+    root = write_image_folder(tmp_path / "set")
+    task, _ = extract_task_info_metafeat(Source.of(root, max_pixels=2000))
+    assert task.source == {"max_pixels": 2000}
+    assert extract_task_info_metafeat(root)[0].source == {}  # and the bound is taken back
 
 
 def test_describing_a_dataset_needs_no_torch() -> None:

@@ -11,7 +11,10 @@ from PIL import Image
 
 from images import CLASSES, write_image_folder
 from qtt.data.image_folder import scan_image_folder
-from qtt.finetune.cv.classification.report import thumbnail, validate
+from qtt.data.sources import list_task
+from qtt.data.walking import name_within
+from qtt.finetune.cv.classification import extract_task_info_metafeat
+from qtt.finetune.cv.classification.report import images_root, thumbnail, validate
 from qtt.reporting.calibration import calibration_chart, wilson_interval
 from qtt.reporting.confusion import confusion_chart
 from qtt.reporting.kept_predictions import FOLDER
@@ -95,6 +98,16 @@ def test_pictures_of_mistakes_are_small_and_embedded(photos: Path) -> None:
     assert "amber → blue" in html
     assert "labelled amber, taken for blue with probability 0.80" in html
     assert len(html) < 60_000
+
+
+def test_pictures_are_found_beside_their_table(photos: Path, tmp_path: Path) -> None:
+    rows = [f"{path.relative_to(photos)},{path.parent.name}" for path in sorted(photos.rglob("*.png"))]
+    (tmp_path / "labels.csv").write_text("\n".join(["file,label", *rows]))
+    task, _ = extract_task_info_metafeat(tmp_path / "labels.csv", images=photos)
+    root = images_root(task)
+    names = [name_within(root, path) for path, _ in list_task(task).val]
+    assert all(thumbnail(root / name) for name in names)
+    assert images_root(_task(photos)) == photos
 
 
 def test_no_mistakes_and_lost_images_are_said_so() -> None:

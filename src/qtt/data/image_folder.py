@@ -44,21 +44,16 @@ def scan_image_folder(
     root = Path(root).expanduser()
     check_fraction(val_fraction)
     lister = Lister(root, rules, skip)
-    train_root = root / names["train"]
-    class_names = _train_classes(root, train_root, rules)
-    train = lister.samples(train_root, class_names)
-    walked = [train_root]
-    val_root = root / names["val"] if "val" in names else None
-    if val_root is not None and val_root.is_dir():
-        val = lister.samples(val_root, class_names, complete=False)
-        walked.append(val_root)
+    folders = {split: root / name for split, name in names.items()}
+    class_names = _train_classes(root, folders["train"], rules)
+    train = lister.samples(folders["train"], class_names)
+    there = {split for split, folder in folders.items() if folder.is_dir()}
+    if "val" in there:
+        val = lister.samples(folders["val"], class_names, complete=False)
     else:
         train, val = split_off(train, val_fraction, seed)
     check_validation(root, val)
-    test_root = root / names["test"] if "test" in names else None
-    has_test = test_root is not None and test_root.is_dir()
-    test = lister.test(test_root, class_names) if test_root is not None and has_test else ()
-    places = [*walked, test_root] if test_root is not None and has_test else walked
+    test = lister.test(folders["test"], class_names) if "test" in there else ()
     return ImageFolder(
         root,
         class_names,
@@ -66,12 +61,13 @@ def scan_image_folder(
         val,
         test,
         lister.stamps,
-        layout=f"class folders in {', '.join(path.name for path in places)}",
+        layout=f"class folders in {', '.join(names[split] for split in SPLITS if split in there)}",
         passed=lister.passed,
         notes=tuple(lister.notes),
-        walked=tuple(walked),
+        walked=tuple(folders[split] for split in SPLITS[:2] if split in folders),
         rules=rules,
         skip=skip,
+        drawn="val" not in there,
     )
 
 

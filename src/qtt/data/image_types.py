@@ -70,7 +70,12 @@ def open_image(source: Path | str | BinaryIO) -> Image.Image:
         OSError, ValueError, …: it is none of `FORMATS`, damaged, or has more pixels than Pillow allows; see
             `limit_pixels`.
     """
-    return Image.open(source, formats=image_formats())
+    image = Image.open(source, formats=image_formats())
+    most = Image.MAX_IMAGE_PIXELS
+    if _bounds and most is not None and image.width * image.height > most:
+        image.close()
+        raise Image.DecompressionBombError(f"{image.width} × {image.height} pixels are more than {most}")
+    return image
 
 
 def limit_pixels(most: int | None) -> None:
@@ -80,7 +85,7 @@ def limit_pixels(most: int | None) -> None:
     """
     if most is not None:
         _bounds.setdefault("before", Image.MAX_IMAGE_PIXELS)
-        Image.MAX_IMAGE_PIXELS = most // 2  # Pillow warns beyond it, and refuses beyond twice as many
+        Image.MAX_IMAGE_PIXELS = most  # beyond which Pillow only warns: `open_image` refuses
     elif _bounds:
         Image.MAX_IMAGE_PIXELS = _bounds.pop("before")
 

@@ -31,7 +31,8 @@ class ImageFolder:
     stamps: of every image by its path, when it was listed. layout: where labels and splits come from, in
     words. passed: what is no image. notes: what was left aside, in sentences. walked: the folders that hold
     training and validation images, by `rules`, without the names in `skip`; none where a table names them.
-    table: the table that labels them.
+    table: the table that labels them. missing: files that it names and that are not there. drawn: whether
+    validation was split off at random.
     """
 
     root: Path
@@ -47,6 +48,8 @@ class ImageFolder:
     rules: Rules = FIRST
     skip: frozenset[str] = frozenset()
     table: Path | None = None
+    missing: tuple[str, ...] = ()
+    drawn: bool = False
 
     @cached_property
     def learned(self) -> Mapping[str, Stamp]:

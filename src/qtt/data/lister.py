@@ -86,7 +86,9 @@ class Lister:
             if entry.name.lower().endswith(self.rules.extensions) and not entry.is_dir()
         ]
         if flat:
-            self.notes.append(f"{len(flat)} images directly in {folder.name} have no class and are not used.")
+            self.notes.append(
+                f"Images directly in {folder.name} have no class and are not used: {len(flat)}."
+            )
         if strange:
             counts = listed_names([f"{name} ({count})" for name, count in strange.items()])
             self.notes.append(f"Folders of {folder.name} that are no class of train are not used: {counts}.")

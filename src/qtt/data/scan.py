@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import PIL
+from PIL import Image
 
 from qtt.data.image_types import UNREADABLE, limit_pixels, open_image
 from qtt.data.listed import SPLITS, ImageFolder
@@ -89,6 +90,8 @@ def look(path: str) -> ImageFacts:
 
 def why_unreadable(error: BaseException) -> str:
     """The reason in one line, without the place."""
+    if isinstance(error, Image.DecompressionBombError):
+        return "it has more pixels than dataset.max_pixels allows"
     if isinstance(error, PIL.UnidentifiedImageError):
         return "cannot identify image file"
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)

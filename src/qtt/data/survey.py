@@ -19,6 +19,9 @@ COPY = 0.9
 UNEVEN = 10
 """Ratio of the largest class to the smallest from which that is said."""
 
+PICTURES = (*LATER_EXTENSIONS, *OTHER_PICTURES)
+"""Types of which it is a loss that they are not used."""
+
 NAMED = 5
 """Unreadable images that are named on the console; the file names all."""
 
@@ -31,10 +34,11 @@ class Survey:
     side in pixels. turned: images that EXIF turns or mirrors. unreadable: reasons by image, all left out.
     passed: files that are no images, by extension, and folders that hold none, by name. duplicates: images
     whose content another split has too, by pair of splits. twice: training images whose content an earlier
-    one has. missing: classes without images by split. notes: what was left aside.
+    one has. missing: classes without images by split. notes: what was left aside. drawn: whether
+    validation was split off at random.
     """
 
-    root: Path
+    path: Path
     layout: str
     counts: Mapping[str, Mapping[str, int]]
     formats: Mapping[str, int]
@@ -46,6 +50,7 @@ class Survey:
     twice: int
     missing: Mapping[str, tuple[str, ...]]
     notes: tuple[str, ...]
+    drawn: bool
 
     @property
     def totals(self) -> dict[str, int]:
@@ -62,15 +67,15 @@ class Survey:
         small, middle, large = self.sides
         sides = f"{small} pixels" if small == large else f"{small} to {large} pixels, median {middle}"
         lines = [
-            f"Data: {shown(self.root)} ({self.layout})",
+            f"Data: {shown(self.path)} ({self.layout})",
             f"  {splits} images of {len(sizes)} classes, {range_} to train on",
             f"  {formats}; shorter side {sides}",
         ]
         if self.turned:
             lines[-1] += f"; {self.turned} turned upright by their EXIF data"
-        if self.passed:
-            counts = [f"{count} {name}" for name, count in self.passed.items()]
-            lines.append(f"  not used, for they are no images: {listed_names(counts)}")
+        others = [f"{n} {name}" for name, n in self.passed.items() if name not in PICTURES]
+        if others:
+            lines.append(f"  not used, for they are no images: {listed_names(others)}")
         return lines
 
     @property
@@ -84,10 +89,10 @@ class Survey:
             if one == "train" and count >= COPY * self.totals[other]:
                 yield (
                     f"{count} of {self.totals[other]} images of {other} are copies of training images: its "
-                    f"score tells what was learned by heart. Remove {other}, or put other images there."
+                    f"score tells what was learned by heart. {self._mend(other)}"
                 )
             else:
-                yield f"{count} images of {other} have the content of an image of {one}."
+                yield f"{count} of {self.totals[other]} images of {other} are copies of images of {one}."
         if "val" in self.missing:
             names = self.missing["val"]
             present = len(self.counts["train"]) - len(names)
@@ -99,6 +104,11 @@ class Survey:
             )
         if "test" in self.missing:
             yield f"The test split lacks {listed_names(self.missing['test'])}."
+
+    def _mend(self, split: str) -> str:
+        if split == "val" and self.drawn:
+            return "Remove the copies."
+        return f"Remove {split}, or put other images there."
 
     def _about_classes(self) -> Iterator[str]:
         train = self.counts["train"]
@@ -120,8 +130,8 @@ class Survey:
             plural = "s" * (len(self.unreadable) > 1)
             yield f"{len(self.unreadable)} unreadable image{plural} left out: {'; '.join(named)}{more}."
         for name, count in self.passed.items():
-            if name in (*LATER_EXTENSIONS, *OTHER_PICTURES):
-                yield f"{count} {name} files are not used: {how_to_open(name)}."
+            if name in PICTURES:
+                yield f"Not used: {count} {name}, which cannot be opened here; {how_to_open(name)}."
         if self.twice:
             yield f"{self.twice} training images are there twice."
 
@@ -133,7 +143,7 @@ class Survey:
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
         return {
-            "root": shown(self.root),
+            "path": shown(self.path),
             "layout": self.layout,
             "images": self.totals,
             "classes": {split: dict(found) for split, found in self.counts.items()},
@@ -152,10 +162,11 @@ class Survey:
 _WORDS = {"train": "training", "val": "validation", "test": "test"}
 
 
-def survey(folder: ImageFolder, facts: Mapping[str, ImageFacts]) -> Survey:
+def survey(path: Path, folder: ImageFolder, facts: Mapping[str, ImageFacts]) -> Survey:
     """Count what a listing holds.
 
-    folder: without unreadable images. facts: of its images by path, and of the unreadable ones.
+    path: of the dataset. folder: without unreadable images. facts: of its images by path, and of the
+    unreadable ones.
     """
     counts = {split: _by_class(folder, split) for split in SPLITS}
     used = [facts[str(path)] for split in SPLITS for path, _ in folder.split(split)]
@@ -166,14 +177,14 @@ def survey(folder: ImageFolder, facts: Mapping[str, ImageFacts]) -> Survey:
     }
     passed = folder.passed
     return Survey(
-        root=folder.root if folder.table is None else folder.table,
+        path=path,
         layout=folder.layout,
         counts=counts,
         formats=dict(Counter(fact.format for fact in used).most_common()),
         sides=(min(sides), round(float(np.median(sides))), max(sides)),
         turned=sum(fact.turned for fact in used),
         unreadable=unreadable,
-        passed=dict(passed.files.most_common()) | {f"folders {k}": n for k, n in passed.folders.items()},
+        passed=dict(passed.files.most_common()) | {f"× {k}/": n for k, n in passed.folders.items()},
         duplicates=_duplicates(digests),
         twice=len(digests["train"]) - len(set(digests["train"])),
         missing={
@@ -182,6 +193,7 @@ def survey(folder: ImageFolder, facts: Mapping[str, ImageFacts]) -> Survey:
             if any(found.values()) and not all(found.values())
         },
         notes=folder.notes,
+        drawn=folder.drawn,
     )
 
 

@@ -7,7 +7,7 @@ TREES = """Understood below {root} are
 or
   <class>/*.jpg           a share of every class validates
 or
-  labels.csv              or .tsv, .parquet: a row per image with its file and its label, and where you have them
-                          its split and group; the images may lie elsewhere: dataset.images=DIR
+  labels.csv              or .tsv, .parquet: a row per image with its file and its label, also its split and
+                          group where you have them; the images may lie elsewhere: dataset.images=DIR
 or what save_to_disk of a Hugging Face dataset wrote, or one folder that holds one of these.
 There must be at least two classes."""

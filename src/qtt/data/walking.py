@@ -4,7 +4,7 @@ import os
 import stat
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -139,7 +139,7 @@ def holds_images(folder: Path, rules: Rules = LATEST) -> bool:
     return False
 
 
-def stamps_of(paths: Mapping[str, Stamp]) -> dict[str, Stamp]:
+def stamps_of(paths: Iterable[str]) -> dict[str, Stamp]:
     """The files that are still there, with their stamps now."""
     found = {}
     for path in paths:
@@ -147,7 +147,8 @@ def stamps_of(paths: Mapping[str, Stamp]) -> dict[str, Stamp]:
             facts = os.stat(path)  # noqa: PTH116 (a million Path objects take seconds)
         except OSError:
             continue
-        found[path] = (facts.st_size, facts.st_mtime_ns)
+        if stat.S_ISREG(facts.st_mode):
+            found[path] = (facts.st_size, facts.st_mtime_ns)
     return found
 
 

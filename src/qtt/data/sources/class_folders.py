@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from qtt.data.listed import ImageFolder, check_classes, check_fraction, check_validation, listed_names
+from qtt.data.listed import SPLITS, ImageFolder, check_classes, check_fraction, check_validation, listed_names
 from qtt.data.lister import Lister
 from qtt.data.splitting import split_off
 from qtt.data.walking import Rules, subfolders
@@ -30,6 +30,14 @@ def scan_class_folders(
     empty = [name for name, found in images.items() if not found]
     class_names = tuple(name for name, found in images.items() if found)
     check_classes(root, class_names)
+    inner = [
+        name for name in class_names if any(f.name.lower() in SPLITS for f in subfolders(root / name, rules))
+    ]
+    if inner:
+        lister.notes.append(
+            f"Folders train, val or test inside of classes ({listed_names(inner, 3)}) are not taken for "
+            "splits."
+        )
     if empty:
         lister.notes.append(f"Folders without images are no classes: {listed_names(empty)}.")
     samples = [(Path(path), label) for label, name in enumerate(class_names) for path in images[name]]
@@ -48,4 +56,5 @@ def scan_class_folders(
         walked=(root,),
         rules=rules,
         skip=skip,
+        drawn=True,
     )

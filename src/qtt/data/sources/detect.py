@@ -1,5 +1,6 @@
 """Which layout a dataset has: recognised once, and then written down, so that no process guesses again."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ def detect(source: Source) -> tuple[Path, Layout]:
         if len(inner) != 1:
             break
         root = inner[0]
-    raise DatasetError(f"{shown(path)}: {_what_it_holds(path)}.\n{TREES.format(root=shown(path))}")
+    raise DatasetError(f"{shown(root)}: {_what_it_holds(root)}.\n{TREES.format(root=shown(path))}")
 
 
 def split_folders(root: Path) -> dict[str, str]:
@@ -87,7 +88,7 @@ def _is_deep(folder: Path) -> bool:
 
 def _table(path: Path, source: Source) -> Layout:
     columns = find_columns(read_table(path), source.columns, path)
-    images = None if source.images is None else str(source.images)
+    images = None if source.images is None else os.path.relpath(source.images, path.parent.resolve())
     return {"layout": "table", "columns": columns, "images": images}
 
 

@@ -7,25 +7,25 @@ images are of the first file types. Its keys:
 layout    splits (default), classes, table, saved
 rules     2 where the later file types count (see `qtt.data.walking.Rules`); tables and classes always do
 names     folders of the splits, where they are not called train, val, test
-columns   of a table by role; images: folder that its files are relative to
+columns   of a table by role; images: folder that its files are relative to, seen from the table's
 skip      images that cannot be read and are left out, by name
 max_pixels  see `limit_pixels`
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from qtt.data.image_folder import scan_image_folder
 from qtt.data.image_types import limit_pixels
-from qtt.data.listed import ImageFolder
+from qtt.data.listed import SPLITS, ImageFolder
 from qtt.data.scan import ImageFacts, scan_images
 from qtt.data.sources.class_folders import scan_class_folders
 from qtt.data.sources.detect import detect, names_of
 from qtt.data.sources.saved import exported_table
 from qtt.data.sources.source import Source
-from qtt.data.sources.table import scan_table
+from qtt.data.sources.table import missing_images, scan_table
 from qtt.data.walking import FIRST, LATEST, name_within, shown
 from qtt.errors import DatasetError
 from qtt.types import TaskInfo
@@ -65,8 +65,11 @@ def open_dataset(source: Source, val_fraction: float = 0.2, seed: int = 0) -> Op
     if source.max_pixels is not None:
         layout["max_pixels"] = source.max_pixels
     listing = list_dataset(path, layout, val_fraction, seed)
+    named = len(listing.missing) + sum(len(listing.split(split)) for split in SPLITS)
+    if len(listing.missing) > source.max_bad * named:
+        raise missing_images(path, listing.root, listing.missing)
     facts = scan_images(listing, source.max_pixels)
-    bad = {image: fact.error for image, fact in facts.items() if fact.error is not None}
+    bad = {image: facts[image].error or "" for image in sorted(facts) if facts[image].error is not None}
     if len(bad) > source.max_bad * len(facts):
         raise DatasetError(_too_many(listing.root, bad, len(facts), source.max_bad))
     if bad:
@@ -95,10 +98,12 @@ def list_dataset(
     if kind == "classes":
         return scan_class_folders(path, val_fraction, seed, rules=LATEST, skip=skip)
     if kind == "table":
-        images = None if source.get("images") is None else Path(source["images"])
+        images = None if source.get("images") is None else (path.parent / source["images"]).resolve()
         return scan_table(path, val_fraction, seed, columns=source["columns"], images=images, skip=skip)
     if kind == "saved":
-        return scan_table(exported_table(path, source["columns"]), val_fraction, seed, columns={}, skip=skip)
+        table = exported_table(path, source["columns"])
+        listing = scan_table(table, val_fraction, seed, columns={}, skip=skip)
+        return replace(listing, layout="a saved Hugging Face dataset")
     raise DatasetError(f"The images of {path} are laid out as '{kind}', which a later version of qtt knows.")
 
 

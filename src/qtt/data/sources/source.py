@@ -70,10 +70,21 @@ class Source(os.PathLike[str]):
         return self.images is not None or bool(self.columns)
 
 
-def dataset_source(path: str, **options: Any) -> Source:
+def dataset_source(
+    path: str,
+    images: str | None = None,
+    file_column: str | None = None,
+    label_column: str | None = None,
+    split_column: str | None = None,
+    group_column: str | None = None,
+    max_bad: float = MAX_BAD,
+    max_pixels: int | None = None,
+) -> Source:
     """What `dataset.path` and its neighbours on the command line name; see `Source`.
 
     Raises:
         ConfigError: an impossible bound.
     """
-    return Source.of(path, **options)
+    columns = {"file": file_column, "label": label_column, "split": split_column, "group": group_column}
+    named = {f"{role}_column": name for role, name in columns.items()}
+    return Source.of(path, images=images, max_bad=max_bad, max_pixels=max_pixels, **named)

@@ -18,7 +18,7 @@ from qtt.data.listed import (
 )
 from qtt.data.sources.columns import SPLIT_NAMES, find_columns, read_table
 from qtt.data.splitting import Sample, split_off
-from qtt.data.walking import LATEST, PassedOver, Stamp, name_within, same_name, shown, walk_images
+from qtt.data.walking import LATEST, Stamp, name_within, same_name, shown, stamps_of, walk_images
 from qtt.errors import DatasetError
 
 
@@ -74,7 +74,8 @@ def scan_table(
         )
     train, groups = splits["train"].samples(class_names), splits["train"].groups
     val = splits["val"].samples(class_names)
-    if not val:
+    drawn = not val
+    if drawn:
         train, val = split_off(train, val_fraction, seed, groups if "group" in columns else None)
     check_validation(path, val)
     test = _known(splits["test"], class_names, reader.notes)
@@ -87,11 +88,12 @@ def scan_table(
         test,
         stamps,
         layout="table " + ", ".join(f"{role} from column '{name}'" for role, name in columns.items()),
-        passed=finder.passed,
         notes=tuple(reader.notes),
         rules=LATEST,
         skip=skip,
         table=path,
+        missing=tuple(reader.missing),
+        drawn=drawn,
     )
 
 
@@ -104,27 +106,28 @@ class ImageFinder:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.stamps: dict[str, Stamp] = {}
-        self.passed = PassedOver()
         self._names: dict[str, str | None] | None = None
 
     def find(self, name: str) -> Path | None:
         """The file of that name, an image's extension added where it lacks one; None: it is not there."""
         for suffix in ("", *image_extensions()):
             path = os.path.normpath(self.root / (name + suffix))
-            if Path(path).is_file():
-                self.stamps[path] = _stamp(Path(path))
+            if self._keep(path):
                 return Path(path)
         found = self._index().get(same_name(Path(name).name))
-        if found is None:
-            return None
-        self.stamps[found] = _stamp(Path(found))
-        return Path(found)
+        return Path(found) if found is not None and self._keep(found) else None
+
+    def _keep(self, path: str) -> bool:
+        """Whether a file is there; its stamp is kept."""
+        found = stamps_of([path])
+        self.stamps |= found
+        return bool(found)
 
     def _index(self) -> dict[str, str | None]:
         """Images below the folder by name and by stem; None where there are several of that name."""
         if self._names is None:
             self._names = {}
-            for path in walk_images(self.root, LATEST, self.passed):
+            for path in walk_images(self.root, LATEST):
                 for name in {Path(path).name, Path(path).stem}:
                     key = same_name(name)
                     self._names[key] = None if key in self._names else path
@@ -139,6 +142,7 @@ class _Reader:
         self.finder = finder
         self.skip = skip
         self.notes: list[str] = []
+        self.missing: list[str] = []
 
     def rows(self, frame: Any, columns: Mapping[str, str]) -> dict[str, _Rows]:
         """Rows by split, ordered by label and file."""
@@ -146,7 +150,6 @@ class _Reader:
         files, labels = cells["file"], cells["label"]
         splits = cells.get("split", ["train"] * len(files))
         groups = cells.get("group", [""] * len(files))
-        missing: list[str] = []
         unlabelled: Counter[str] = Counter()
         other: Counter[str] = Counter()
         seen: dict[str, tuple[str, str, str]] = {}
@@ -157,10 +160,12 @@ class _Reader:
             elif not label:
                 unlabelled[name] += 1
             elif (path := self.finder.find(file) if file else None) is None:
-                missing.append(file or f"row {number + 1}")
+                self.missing.append(file or f"row {number + 1}")
             elif shown(name_within(self.finder.root, path)) not in self.skip:
                 self._add(seen, str(path), (same_name(label), name, group or f"row {number}"))
-        self._note(missing, unlabelled, other, len(files))
+        if not seen and self.missing:
+            raise missing_images(self.path, self.finder.root, self.missing)
+        self._note(unlabelled, other)
         return _by_split(seen)
 
     def _add(self, seen: dict[str, tuple[str, str, str]], path: str, facts: tuple[str, str, str]) -> None:
@@ -172,12 +177,11 @@ class _Reader:
                 f"{self.path} gives image {shown(path)} {what}: '{first}' and '{second}'. An image has one."
             )
 
-    def _note(self, missing: Sequence[str], unlabelled: Counter[str], other: Counter[str], rows: int) -> None:
-        if missing:
-            raise DatasetError(
-                f"{len(missing)} of {rows} images that {self.path} names are not below {self.finder.root}: "
-                f"{listed_names(missing, 5)}. Name the folder that they are relative to: "
-                "dataset.images=DIR; or the column that holds them: dataset.file_column=NAME."
+    def _note(self, unlabelled: Counter[str], other: Counter[str]) -> None:
+        if self.missing:
+            self.notes.append(
+                f"{len(self.missing)} images that the table names are not there: "
+                f"{listed_names(self.missing, 5)}."
             )
         for split, count in unlabelled.items():
             self.notes.append(f"{count} rows of {split} have no label and are not used.")
@@ -186,6 +190,15 @@ class _Reader:
             self.notes.append(
                 f"Rows of no known split are not used: {counts}. Known are train, val and test."
             )
+
+
+def missing_images(table: Path, root: Path, missing: Sequence[str]) -> DatasetError:
+    """The error of a table whose images are not there."""
+    return DatasetError(
+        f"{len(missing)} images that {table} names are not below {root}: {listed_names(missing, 5)}. Name "
+        "the folder that they are relative to: dataset.images=DIR; or the column that holds them: "
+        "dataset.file_column=NAME."
+    )
 
 
 def _by_split(seen: Mapping[str, tuple[str, str, str]]) -> dict[str, _Rows]:

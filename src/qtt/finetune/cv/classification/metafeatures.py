@@ -102,7 +102,7 @@ def describe(
         image_size=image_size,
         channels=1 if grey else 3,
     )
-    return task, features, survey(folder, opened.facts)
+    return task, features, survey(opened.path, folder, opened.facts)
 
 
 def survey_task(task: TaskInfo) -> Survey:
@@ -114,7 +114,7 @@ def survey_task(task: TaskInfo) -> Survey:
     everything = {key: value for key, value in task.source.items() if key != "skip"}
     listing = list_dataset(Path(task.path), everything, task.val_fraction, task.seed)
     facts = scan_images(listing, task.source.get("max_pixels"))
-    return survey(list_task(task) if "skip" in task.source else listing, facts)
+    return survey(Path(task.path), list_task(task) if "skip" in task.source else listing, facts)
 
 
 def _inspect(samples: Sequence[Sample], seed: int) -> tuple[list[int], bool]:
