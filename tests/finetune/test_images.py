@@ -110,8 +110,8 @@ def _animated(path: Path) -> NDArray[np.uint8]:
 
 def _first_frame(path: Path) -> NDArray[np.uint8]:
     expected = _palette(path)
-    with Image.open(path) as image:
-        image.load()
+    with Image.open(path) as opened:
+        image = opened.copy()
     image.save(path, save_all=True, append_images=[image.rotate(90), image.rotate(180)])
     return expected
 

@@ -173,7 +173,9 @@ def survey(path: Path, folder: ImageFolder, facts: Mapping[str, ImageFacts]) -> 
     sides = [min(fact.width, fact.height) for fact in used]
     digests = {split: [facts[str(path)].digest for path, _ in folder.split(split)] for split in SPLITS}
     unreadable = {
-        shown(name_within(folder.root, p)): fact.error for p, fact in facts.items() if fact.error is not None
+        shown(name_within(folder.root, p)): facts[p].error or ""
+        for p in sorted(facts)
+        if facts[p].error is not None
     }
     passed = folder.passed
     return Survey(
