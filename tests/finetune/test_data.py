@@ -212,6 +212,21 @@ def test_changes_of_a_table_are_refused(tmp_path: Path) -> None:
         DataStore().check(task)
 
 
+def test_a_table_may_move_with_its_images(tmp_path: Path) -> None:
+    images = write_image_folder(tmp_path / "here" / "photos", {"train": 8})
+    rows = [f"{path.relative_to(images)},{path.parent.name}" for path in sorted(images.rglob("*.png"))]
+    (tmp_path / "labels.csv").write_text("\n".join(["file,label", *rows]))
+    candidates = Candidates(({"model": "m"},))
+    with RunFolder(tmp_path / "run") as folder:
+        folder.claim(candidates, extract_task_info_metafeat(tmp_path / "labels.csv", images=images)[0])
+        (tmp_path / "here").rename(tmp_path / "there")
+        moved = tmp_path / "there" / "photos"
+        task = extract_task_info_metafeat(tmp_path / "labels.csv", images=moved)[0]
+        folder.claim(candidates, task)
+        assert folder.task().source == task.source
+    DataStore().check(task)
+
+
 def test_images_that_were_left_out_stay_left_out(tmp_path: Path) -> None:
     root = write_image_folder(tmp_path / "set", {"train": 60})
     (root / "train" / "coral" / "005.png").write_bytes(b"")

@@ -244,7 +244,8 @@ def _task_dict(task: TaskInfo) -> dict[str, Any]:
 
 def _searched(task: Mapping[str, Any], where_it_runs: Collection[str], content_known: bool) -> dict[str, Any]:
     """What of a task's dict tells one search from another; its place only where its content is not known."""
-    kept = {name: value for name, value in task.items() if name != "path" or not content_known}
+    place = ("path", "source") if content_known else ()
+    kept = {name: value for name, value in task.items() if name not in place}
     settings = task.get("settings") or {}
     return kept | {"settings": {name: v for name, v in settings.items() if name not in where_it_runs}}
 
