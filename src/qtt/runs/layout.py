@@ -67,7 +67,8 @@ LAYOUT = (
         Room.SEARCHED,
         "the tuner",
         "The dataset: its folder, its classes, how it is split, a hash of what it held when the search "
-        "began; the objective's settings.",
+        "began; the objective's settings. A `source` says how images are laid out that are not in "
+        "folders of splits.",
         (
             "path",
             "class_names",
@@ -78,6 +79,14 @@ LAYOUT = (
             "image_size",
             "dataset",
         ),
+    ),
+    RunFile(
+        "dataset.json",
+        Room.SEARCHED,
+        "`python -m qtt.run`",
+        "What the dataset held at the latest start: images by split and class, formats, sizes, what is left "
+        "out and why, and warnings.",
+        when="the search was started on the command line, and the task looks at its data",
     ),
     RunFile(
         "search_space.json",
