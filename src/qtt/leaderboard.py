@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -19,6 +20,15 @@ from qtt.runs.record import RunRecord
 from qtt.support.console_tables import frame_table, say, wide_console
 from qtt.tasks.contract import Scoreboard, Task
 from qtt.tasks.registry import task_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+CLASSES = 12
+"""Rows of the table of classes."""
+
+CLASS_FORMATS = {"examples": "d", "recall": ".4f", "precision": ".4f"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,6 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console.print(frame_table(shown, formats, f"{len(table)} networks on {found.examples} {task.examples}"))
     if found.legend:
         say(console, found.legend)
+    if found.by_class is not None:
+        _show_classes(found.by_class, console)
     say(
         console,
         f"These figures chose nothing; a choice by them would need other {task.examples} to be judged.",
@@ -53,6 +65,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run_dir = shlex.quote(str(options.run_dir))
     say(console, f"To use the network that validation chose: {command_for('export')} {run_dir}")
     return 0
+
+
+def _show_classes(classes: "pd.DataFrame", console: Console) -> None:
+    """Recall by class, the lowest first."""
+    shown = classes.head(CLASSES)
+    title = "Classes by recall, the lowest first, of the network that validation chose"
+    title += f": {len(shown)} of {len(classes)}" if len(shown) < len(classes) else ""
+    heads = {name: name.replace("_", " ") for name in shown}
+    console.print(frame_table(shown.rename(columns=heads), CLASS_FORMATS, title))
 
 
 def _evaluate(task: Task, record: RunRecord, options: argparse.Namespace, console: Console) -> Scoreboard:

@@ -34,6 +34,7 @@ from qtt.runs.record import RunRecord
 from qtt.search.tuner import QuickTuner
 from qtt.space.config_manager import ConfigManager
 from qtt.space.constraints import Constraints, feasible
+from qtt.statistics.certainty import Certainty, ties
 from qtt.support.files import write_json
 from qtt.tasks.contract import Task
 from qtt.tasks.registry import load_task
@@ -71,7 +72,7 @@ def _app(config: DictConfig) -> None:
     settings = HydraConfig.get()
     directory = run_directory(config, settings.overrides.task, settings.runtime.choices)
     with configured_errors_for_people():
-        summary = search(config, directory)
+        summary = search(config, directory, settings.runtime.choices)
         test = {} if summary.interrupted or summary.fault else _evaluate_unless_interrupted(config, summary)
     show(summary, test, config)
     if summary.interrupted:
@@ -89,7 +90,10 @@ def show(summary: Summary, test: Mapping[str, float], config: DictConfig) -> Non
     if best is None:
         lines.insert(0, Text("No pipeline has finished an epoch."))
     else:
-        winner = f"Best pipeline: #{best.config_id} at epoch {best.fidelity}, validation {best.score:.4f}"
+        scored = Certainty.of(best).beside(best.score, "validation examples")
+        winner = f"Best pipeline: #{best.config_id} at epoch {best.fidelity}, {config.metric} {scored}"
+        if tied := len(ties(summary.history)):
+            winner += f"; ties within that error: {tied}"
         lines = [Text(winner), *(Text(f"{k}: {v:.4f}", style="bold") for k, v in test.items()), *lines]
     unfinished = summary.interrupted or summary.fault is not None
     arguments = shlex.join(sys.argv[1:]) if unfinished else _longer(sys.argv[1:], config)
@@ -99,13 +103,18 @@ def show(summary: Summary, test: Mapping[str, float], config: DictConfig) -> Non
         console.print(line, soft_wrap=True)
 
 
-def search(config: DictConfig, directory: Path) -> Summary:
-    """Build the parts that `config` names and run the search in `directory`."""
+def search(config: DictConfig, directory: Path, choices: Mapping[str, Any] | None = None) -> Summary:
+    """Build the parts that `config` names and run the search in `directory`.
+
+    choices: option that was chosen of each config group, for reports to call it by.
+    """
     dataset = instantiate(config.dataset)
     kind = load_task(config.objective.task)
     task, metafeatures = kind.describe(dataset, val_fraction=config.val_fraction, seed=config.seed)
     told = surveyed(kind, task, config.quiet)
     task = _with_settings(task, config)
+    if config.objective.function is None:
+        kind.check_metric(task)
     with redirect_stdout(io.StringIO()) if config.quiet else nullcontext():  # it says what weights it has
         hub = hub_of(config, directory, metafeatures.train_images, task.image_size)
         hub, needs = constrained(hub, kind, task, config)
@@ -123,7 +132,12 @@ def search(config: DictConfig, directory: Path) -> Summary:
         isolation=config.isolation,
         disk_quota_gb=config.disk_quota_gb,
         patience=config.patience_s,
-        files={"config.yaml": OmegaConf.to_yaml(config, resolve=True), **told, **needs},
+        files={
+            "config.yaml": OmegaConf.to_yaml(config, resolve=True),
+            **told,
+            **needs,
+            **_chosen(choices or {}),
+        },
     )
     return tuner.run(task, config.budget.seconds, config.budget.evaluations, retry_failed=config.retry_failed)
 
@@ -217,7 +231,13 @@ def _evaluate_unless_interrupted(config: DictConfig, summary: Summary) -> dict[s
 def _with_settings(task: TaskInfo, config: DictConfig) -> TaskInfo:
     weights_dir = None if config.weights_dir is None else Path(config.weights_dir).absolute()
     settings: dict[str, Any] = plain(config.objective.settings)
-    return replace(task, weights_dir=weights_dir, settings=settings)
+    return replace(task, weights_dir=weights_dir, settings=settings, metric=config.metric)
+
+
+def _chosen(choices: Mapping[str, Any]) -> dict[str, str]:
+    """The chosen options as a file of the run folder; Hydra's own groups are of no interest."""
+    named = {group: str(option) for group, option in choices.items() if not group.startswith("hydra/")}
+    return {"choices.json": json.dumps(named, indent=2) + "\n"} if named else {}
 
 
 def _longer(arguments: list[str], config: DictConfig) -> str:

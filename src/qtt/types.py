@@ -2,7 +2,7 @@
 
 Notation used throughout: a *config* is one pipeline (a pretrained model with its finetuning
 hyperparameters), *fidelity* the epoch until which it is trained (cumulative, from 1), *score* a number to
-maximise (validation top-1 accuracy, 0 to 1), *cost* seconds.
+maximise (validation top-1 accuracy or another metric, 0 to 1), *cost* seconds.
 """
 
 import math
@@ -19,6 +19,10 @@ from qtt.errors import ConfigError, ObjectiveError
 
 Config = Mapping[str, Any]
 """Hyperparameters of one pipeline: names to native values; inactive ones are absent."""
+
+
+ACCURACY = "accuracy"
+"""The metric of searches that name none."""
 
 
 def with_tuples(config: Config) -> dict[str, Any]:
@@ -66,7 +70,9 @@ class Result:
 
     score: higher is better; NaN unless `status` is success.
     cost: seconds of this step alone, > 0.
-    info: JSON-able details (loss, reason of a failure, …).
+    info: JSON-able details (loss, reason of a failure, …). Names that mean the same in every task: `stderr`,
+        the standard error of the score; `examples`, how many it is of; `baseline`, what the majority class
+        alone would score.
     """
 
     config_id: int
@@ -94,6 +100,11 @@ class Result:
     def succeeded(self) -> bool:
         """Whether the epoch finished with a score."""
         return self.status is Status.SUCCESS
+
+    def reported(self, name: str) -> float | None:
+        """A number that the objective reported in `info`, None where it did not."""
+        value = self.info.get(name)
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
     def to_dict(self) -> dict[str, Any]:
         """The paper's result dict (tool paper, Figure 3), with `status` spelled out; NaN becomes None."""
@@ -196,7 +207,7 @@ class ModelCard:
         return data
 
     def trained(self) -> dict[str, Any]:
-        """What of `to_dict` tells one search or checkpoint from another: no facts about the use of weights."""
+        """What of `to_dict` tells searches and checkpoints apart: no facts about the use of weights."""
         return {name: value for name, value in self.to_dict().items() if name not in ("licence", "gated")}
 
     @classmethod
@@ -232,6 +243,7 @@ class TaskInfo:
         val/<class> and test/<class>. See `qtt.data.sources.opening`.
     dataset: what training and validation held when the search began, in words and as a hash of names and
         sizes; None: changes go unnoticed until a process has listed the images.
+    metric: what a score is, one of the task's `metrics`.
     """
 
     path: Path
@@ -247,6 +259,7 @@ class TaskInfo:
     image_size: int | None = None
     dataset: str | None = None
     source: Mapping[str, Any] = field(default_factory=dict)
+    metric: str = ACCURACY
 
     @property
     def num_classes(self) -> int:
@@ -274,7 +287,11 @@ class TaskInfo:
         return None if folder is None else folder / f"weights-{fidelity:04d}.safetensors"
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able dict; inverse of `from_dict`."""
+        """JSON-able dict; inverse of `from_dict`.
+
+        The default metric is left out: a search of the time before there were others is the same search.
+        """
+        metric = {} if self.metric == ACCURACY else {"metric": self.metric}
         return {
             "path": str(self.path),
             "class_names": list(self.class_names),
@@ -289,6 +306,7 @@ class TaskInfo:
             "image_size": self.image_size,
             "dataset": self.dataset,
             **({"source": dict(self.source)} if self.source else {}),  # earlier versions know no source
+            **metric,
         }
 
     @classmethod

@@ -42,7 +42,11 @@ def test_accuracy_on_the_test_split(tmp_path: Path, make_task: Callable[..., Tas
     hits = (logits.argmax(1).numpy() == [label for _, label in test]).mean()
     assert 0 < hits < 1
     folder = _run_folder(tmp_path / "run", make_task(path=root), network)
-    assert evaluate_incumbent(folder) == {"test accuracy": pytest.approx(hits, abs=1.01 / len(test))}
+    figures = evaluate_incumbent(folder)
+    assert figures["test accuracy"] == pytest.approx(hits, abs=1.01 / len(test))
+    assert figures["test majority baseline"] == pytest.approx(1 / 3)
+    right = figures["test accuracy"]
+    assert figures["test standard error"] == pytest.approx(np.sqrt(right * (1 - right) / len(test)), rel=0.02)
 
 
 def test_a_model_that_was_bounded_is_evaluated_at_the_size_of_its_training(
@@ -52,7 +56,7 @@ def test_a_model_that_was_bounded_is_evaluated_at_the_size_of_its_training(
     card = replace(make_card("test_vit"), input_size=160, fixed_input_size=True, create_kwargs=())
     network = build("test_vit")  # for 32 pixels
     task = make_task(path=root, settings={"max_image_size": 32, "cache_dir": str(tmp_path / "images")})
-    assert evaluate_incumbent(_run_folder(tmp_path / "run", task, network, card)).keys() == {"test accuracy"}
+    assert "test accuracy" in evaluate_incumbent(_run_folder(tmp_path / "run", task, network, card))
     (file,) = (tmp_path / "images").iterdir()
     assert file.stat().st_size == 4096 + 6 * 3 * 32 * 32
 

@@ -113,7 +113,7 @@ def test_learns_and_reports(make_task: MakeTask) -> None:
     assert results[-1].info["train_loss"] < results[0].info["train_loss"] / 2
     for result in results:
         assert result.cost > 0
-        assert set(result.info) == {"train_loss", "val_loss", "lr"}
+        assert set(result.info) == {"train_loss", "val_loss", "lr", "stderr", "examples", "baseline"}
         assert json.loads(json.dumps(result.to_dict())) == result.to_dict()
 
 

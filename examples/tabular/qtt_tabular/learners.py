@@ -28,7 +28,7 @@ class Learner:
 
     def __init__(self, config: Mapping[str, Any], tables: Tables, seed: int) -> None:
         self.epoch = 0
-        self._tables = tables
+        self.tables = tables
         self._center, self._scale = tables.train.x.mean(0), tables.train.x.std(0) + 1e-12
         settings = {name: value for name, value in config.items() if name != "learner"}
         try:
@@ -37,25 +37,25 @@ class Learner:
             raise ConfigError(f"The pipeline {dict(config)} cannot be built: {error}") from error
         self.kind = str(config["learner"])
 
-    def train(self) -> float:
-        """One more epoch; the accuracy on the validation rows."""
+    def train(self) -> Any:
+        """One more epoch; probabilities (n, c) of the validation rows."""
         self.epoch += 1
-        x, y = self._scaled(self._tables.train), self._tables.train.y
+        x, y = self._scaled(self.tables.train), self.tables.train.y
         with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
             if isinstance(self._model, MLPClassifier):
-                self._model.partial_fit(x, y, classes=np.arange(len(self._tables.class_names)))
+                self._model.partial_fit(x, y, classes=np.arange(len(self.tables.class_names)))
             else:
                 self._model.set_params(n_estimators=TREES * self.epoch).fit(x, y)
-        return float((self._model.predict(self._scaled(self._tables.val)) == self._tables.val.y).mean())
+        return self.probabilities(self.tables.val)
 
     def probabilities(self, split: Split) -> Any:
-        """What scikit-learn says, (n, c); for comparison with the arrays."""
+        """What scikit-learn says, (n, c)."""
         return self._model.predict_proba(self._scaled(split))
 
     def save(self, path: Path) -> None:
         """Write what was learned as arrays; see `qtt_tabular.arrays`."""
         arrays = {"center": self._center, "scale": self._scale, **_arrays(self._model)}
-        names, columns = self._tables.class_names, self._tables.columns
+        names, columns = self.tables.class_names, self.tables.columns
         about = json.dumps({"kind": self.kind, "columns": columns, "class_names": names})
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(".unfinished")

@@ -15,7 +15,9 @@ from qtt.reporting.mistakes import mistakes_parts
 from qtt.reporting.validated import Validated
 from qtt.runs.kept_models import KeptModel
 from qtt.runs.record import RunRecord
-from qtt.statistics.metrics import log_loss, top_accuracy
+from qtt.statistics.by_class import class_table, majority_note
+from qtt.statistics.metrics import log_loss
+from qtt.statistics.scores import TITLES, find_metric, test_figures
 from qtt.support.files import write_text
 from qtt.tasks import Column, Export, LeftOut, ReportParts, Scoreboard, Task, Watch
 from qtt.types import MetaFeatures, TaskInfo
@@ -31,7 +33,7 @@ class Tabular(Task):
     name = "tabular"
     function = "qtt_tabular.objective.train"
     examples = "rows"
-    score_name = "validation accuracy"
+    metrics = TITLES
     files = "CSV files with the columns of train.csv"
 
     def describe(
@@ -46,12 +48,17 @@ class Tabular(Task):
         classes = len(tables.class_names)
         return task, MetaFeatures(len(tables.train), classes, image_size=1, channels=len(tables.columns))
 
+    def check_metric(self, task: TaskInfo) -> None:
+        """Those of classes."""
+        find_metric(task.metric, task.num_classes)
+
     def evaluate(self, model: KeptModel, task: TaskInfo) -> dict[str, float]:
-        """Accuracy on test.csv."""
-        test = read_tables(task.path, task.val_fraction, task.seed).test
+        """The metric and accuracy on test.csv."""
+        tables = read_tables(task.path, task.val_fraction, task.seed)
+        test, counts = tables.test, np.bincount(tables.train.y, minlength=len(tables.class_names))
         if test is None:
             return {}
-        return {"test accuracy": top_accuracy(RowPredictor(model).probabilities(test.x), test.y)}
+        return test_figures(task.metric, RowPredictor(model).probabilities(test.x), test.y, counts)
 
     def predictor(self, model: KeptModel, record: RunRecord, device: str = "auto") -> "RowPredictor":
         """Its arrays; there is no device to choose."""
@@ -66,10 +73,12 @@ class Tabular(Task):
         device: str = "auto",
         watch: Watch = lambda name, done, total: None,
     ) -> Scoreboard:
-        """Accuracy and log loss on a CSV file, or on the test.csv of a folder."""
+        """The metric and log loss on a CSV file, or on the test.csv of a folder."""
         file = Path(path) / "test.csv" if Path(path).is_dir() else Path(path)
         record.best_model()
+        metric = find_metric(record.task.metric, record.task.num_classes)
         rows, notes, test = [], (), Split(np.empty((0, 0)), np.empty(0, np.int64))
+        classes: list[pd.DataFrame] = []
         for kept in record.kept():
             predictor = RowPredictor(kept)
             test = labelled(read_rows(file), predictor.columns, kept.class_names)
@@ -84,16 +93,23 @@ class Tabular(Task):
                 )
             test = Split(test.x[known], test.y[known])
             told = predictor.probabilities(test.x)
-            figures = {"accuracy": top_accuracy(told, test.y), "log_loss": log_loss(told, test.y)}
+            figures = {
+                metric.name: metric.score(told, test.y),
+                "stderr": metric.error(told, test.y),
+                "cross_entropy": log_loss(told, test.y),
+            }
             learner = kept.config["learner"]
+            classes.append(class_table(told, test.y, kept.class_names))
             rows.append({"name": kept.name, "learner": learner, "validation": kept.score, **figures})
             watch(kept.name, len(test), len(test))
         table = pd.DataFrame(rows).sort_values(
-            ["accuracy", "log_loss"], ascending=[False, True], ignore_index=True
+            [metric.name, "cross_entropy"], ascending=[False, True], ignore_index=True
         )
-        forms = dict.fromkeys(("validation", "accuracy", "log_loss"), ".4f")
-        columns = {name: Column(name.replace("_", " "), forms.get(name, "")) for name in table}
-        return Scoreboard(table, len(test), notes, columns)
+        heads = {metric.name: metric.title, "stderr": "±", "cross_entropy": "log loss"}
+        forms = dict.fromkeys(("validation", *heads), ".4f")
+        columns = {name: Column(heads.get(name, name), forms.get(name, "")) for name in table}
+        legend = f"{majority_note(test.y, record.task.class_names)} ±: standard error of the score."
+        return Scoreboard(table, len(test), notes, columns, legend, classes[0])
 
     def export(
         self, record: RunRecord, out: Path | str | None = None, *, model: str | int = "best", **options: Any
@@ -121,7 +137,8 @@ class Tabular(Task):
             return ReportParts()
         names = tuple(f"row {i}" for i in range(len(val)))
         told = RowPredictor(model).probabilities(val.x)
-        return mistakes_parts(model, Validated(told, val.y, names, model.class_names), "rows")
+        seen = Validated(told, val.y, names, model.class_names)
+        return mistakes_parts(model, seen, "rows", metric=find_metric(task.metric))
 
 
 @dataclass(frozen=True, eq=False)

@@ -92,6 +92,7 @@ class QuickTune(CandidateOptimizer):
         if not horizons or min(horizons) < 1 or patience <= 0:
             raise ConfigError(f"horizons and patience must be positive; got {list(horizons)} and {patience}.")
         self.performance = performance
+        self.learned_metric: str | None = getattr(performance, "learned_metric", None)
         self.cost = cost
         self.failure = failure
         self.acquisition = acquisition

@@ -18,7 +18,7 @@ from qtt.predictors.prior import CurvePrior, logit
 from qtt.predictors.residual import PREFIX, ResidualKernel, ResidualPoints, ResidualPosterior, refitted
 from qtt.predictors.unknown import unknown_effects, unknown_hyperparameters
 from qtt.runs.history import History, Observation
-from qtt.types import Prediction
+from qtt.types import ACCURACY, Prediction
 
 Array = NDArray[np.float64]
 
@@ -42,7 +42,11 @@ class MetaPerformance:
     of others gave on the way is learned from all the same: a kernel of first expectations alone was worse.
 
     Nothing is computed again that did not change: one more epoch costs one pipeline's points.
+
+    learned_metric: of the curves that it was fitted to; curve tables hold no other.
     """
+
+    learned_metric = ACCURACY
 
     def __init__(
         self, spec: FeatureSpec, prior: CurvePrior, kernel: ResidualKernel | None, refit: int = 0

@@ -10,11 +10,14 @@ from torch import Tensor
 from qtt.predictors.paper_finetuning import OnlinePredictor, RefitPlan
 from qtt.predictors.paper_network import PaperGP, PaperInputs
 from qtt.runs.history import History
-from qtt.types import Prediction
+from qtt.types import ACCURACY, Prediction
 
 
 class PaperPerformance(OnlinePredictor[PaperGP]):
-    """Conditions on this search's observations alone, and is finetuned on them."""
+    """Conditions on this search's observations alone, and is finetuned on them.
+
+    learned_metric: of the curves that its weights were fitted to; None for random weights.
+    """
 
     def __init__(
         self,
@@ -43,6 +46,7 @@ class PaperPerformance(OnlinePredictor[PaperGP]):
         plan = RefitPlan(early, early_steps, steps, every, patience, learning_rate)
         super().__init__(PaperGP, weights, plan)
         self.max_observations = max_observations
+        self.learned_metric = None if weights is None else ACCURACY
 
     @torch.no_grad()
     def predict(self, config_ids: Sequence[int], fidelities: Sequence[int]) -> Prediction:

@@ -6,6 +6,7 @@ marker, a line style or a hatch carries it as well. Text stays text in SVG.
 
 import io
 import re
+import textwrap
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +28,9 @@ WIDTH, HEIGHT = 4.9, 3.3
 """Inches. Small, so that on a phone, where a figure is as wide as the screen, its text can be read."""
 
 DOTS_PER_INCH = 200
+
+FEW_DECADES, MOST_TICKS = 300.0, 9
+"""Range of a log axis up to which 2 and 5 have labels too, and the most labels of it."""
 
 STYLE: Any = {
     "svg.fonttype": "none",
@@ -101,10 +105,27 @@ def chart(
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # the browser has the font
         figure = Figure(figsize=inches, layout="constrained")
         plot(figure)
+        _plain_logarithms(figure)
         svg, png = io.StringIO(), io.BytesIO()
         figure.savefig(svg, format="svg", dpi=DOTS_PER_INCH, metadata={"Date": None, "Creator": None})
         figure.savefig(png, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
     return Chart(name, title, alt, note, svg.getvalue(), png.getvalue())
+
+
+def _plain_logarithms(figure: "Figure") -> None:
+    """Label every log axis with plain numbers.
+
+    Matplotlib's own labels, of small ticks as well, are formulas, which stay raw where a class may be $5.
+    """
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        if axis.get_scale() == "log":
+            low, high = sorted(axis.get_view_interval())
+            steps = (1.0, 2.0, 5.0) if high < FEW_DECADES * low else (1.0,)
+            axis.set_major_locator(LogLocator(subs=steps, numticks=MOST_TICKS))
+            axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            axis.set_minor_formatter(NullFormatter())
 
 
 def time_axis(axes: "Axes", seconds: float, what: str = "of the budget") -> Callable[[float], float]:
@@ -119,6 +140,11 @@ def look(position: int) -> tuple[str, str]:
     """Colour and marker of the series at a position; those beyond the palette are grey."""
     inside = position < len(COLOURS)
     return (COLOURS[position], MARKERS[position]) if inside else (MUTED, "o")
+
+
+def wrapped(text: str, width: int) -> str:
+    """A label in lines that fit beside an axis or under it; nothing of it is cut."""
+    return "\n".join(textwrap.wrap(text, width)) or text
 
 
 def legend_below(figure: "Figure", axes: "Axes", columns: int = 3) -> None:

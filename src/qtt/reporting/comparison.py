@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
 from math import factorial, prod
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -98,32 +98,49 @@ def grouped(views: Sequence[RunView]) -> list[Group]:
     if any(not values for values in settings):
         labels = [_without_seed(view.name) for view in views]
     else:
-        labels = group_labels(settings)
+        labels = group_labels(settings, [view.choices for view in views])
     groups: dict[str, list[RunView]] = {}
     for label, view in zip(labels, views, strict=True):
         groups.setdefault(label, []).append(view)
     return [Group(label, tuple(members)) for label, members in groups.items()]
 
 
-def group_labels(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+def group_labels(
+    settings: Sequence[Mapping[str, Any]], choices: Sequence[Mapping[str, str]] = ()
+) -> list[str]:
     """For each run, what is different about it; equal for runs that differ in nothing that matters.
 
-    settings: values by dotted name. What belongs to a `_target_` that only some runs have is told by that
-    target alone, unless runs with the same target differ in it.
+    Where other options of a config group were chosen, they are what tells runs apart: `optimizer=random`.
+    Single settings below such a group are named only where runs of the same option differ in them.
+
+    settings: values by dotted name. choices: option of each config group; a group counts where all runs have
+        it. What belongs to a `_target_` that only some runs have is otherwise told by that target alone.
     """
     names = sorted({name for values in settings for name in values if name.split(".")[0] not in PASSING})
     different = [name for name in names if len({repr(v.get(name, ...)) for v in settings}) > 1]
-    targets = [name.removesuffix("._target_") for name in different if name.endswith("._target_")]
-    parts: list[list[str]] = [[] for _ in settings]
+    chosen = _different_choices(different, choices)
+    owners = {group: [option[group] for option in choices] for group in chosen}
     for name in different:
-        owner = next((t for t in targets if name.startswith(f"{t}.") and name != f"{t}._target_"), None)
+        if name.endswith("._target_") and name.split(".")[0] not in chosen:
+            owners[name.removesuffix("._target_")] = [repr(v.get(name, ...)) for v in settings]
+    parts = [[f"{group}={option[group]}" for group in chosen] for option in choices or [{}] * len(settings)]
+    for name in different:
+        owner = next((kinds for prefix, kinds in owners.items() if name.startswith(f"{prefix}.")), None)
+        itself = name.endswith("._target_") and name.split(".")[0] not in chosen
         for i, values in enumerate(settings):
-            alike = [
-                v for v in settings if owner is None or v[f"{owner}._target_"] == values[f"{owner}._target_"]
-            ]
+            alike = [v for j, v in enumerate(settings) if owner is None or itself or owner[j] == owner[i]]
             if name in values and len({repr(v.get(name, ...)) for v in alike}) > 1:
-                parts[i].append(_setting(name, values[name]))
+                parts[i].append(_setting(name, values[name], [v.get(name) for v in settings]))
     return [", ".join(part) or "all runs" for part in parts]
+
+
+def _different_choices(different: Sequence[str], choices: Sequence[Mapping[str, str]]) -> list[str]:
+    """Groups of which the runs chose different options, with settings that differ below them."""
+    if not choices or not all(choices):
+        return []
+    shared = [group for group in choices[0] if all(group in chosen for chosen in choices)]
+    below = {name.split(".")[0] for name in different}
+    return [g for g in shared if g in below and len({chosen[g] for chosen in choices}) > 1]
 
 
 def _leaves(node: Any, name: str = "") -> Iterator[tuple[str, Any]]:
@@ -134,12 +151,24 @@ def _leaves(node: Any, name: str = "") -> Iterator[tuple[str, Any]]:
         yield name, node
 
 
-def _setting(name: str, value: Any) -> str:
+def _setting(name: str, value: Any, others: Sequence[Any]) -> str:
+    """A setting as people say it. others: values that it must be told from."""
     if name.endswith("._target_"):
         return str(value).rpartition(".")[2]
     text = words.value(value)
-    short = "/".join(Path(text).parts[-2:]) if "/" in text else text
-    return f"{name.rpartition('.')[2]} = {short}"
+    if isinstance(value, str) and "/" in text:
+        text = _distinct_end(text, [other for other in others if isinstance(other, str) and other != value])
+    return f"{name.rpartition('.')[2]} = {text}"
+
+
+def _distinct_end(path: str, others: Sequence[str]) -> str:
+    """As much of the end of a path as tells it from other ones, two parts at least."""
+    parts = PurePath(path).parts
+    for count in range(2, len(parts)):
+        end = parts[-count:]
+        if all(PurePath(other).parts[-count:] != end for other in others):
+            return "/".join(end)
+    return path
 
 
 def _without_seed(name: str) -> str:

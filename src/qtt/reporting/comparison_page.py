@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qtt.reporting import page, words
-from qtt.reporting.charts import COLOURS, INK, MARKERS, STYLES, WIDTH, Chart, chart, legend_below, time_axis
+from qtt.reporting.charts import (
+    COLOURS,
+    INK,
+    MARKERS,
+    STYLES,
+    WIDTH,
+    Chart,
+    chart,
+    legend_below,
+    time_axis,
+    wrapped,
+)
 from qtt.reporting.comparison import Band, Group, band, grouped
 from qtt.reporting.output import Report
 from qtt.reporting.page import Cell, Section
@@ -17,6 +28,9 @@ from qtt.reporting.tables import number
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+LEGEND, BESIDE = 52, 24
+"""Letters of a line under a chart, and beside its axis."""
 
 MOST_GROUPS = 12
 """Groups that one chart can tell apart."""
@@ -58,6 +72,11 @@ def _lead(views: Sequence[RunView], groups: Sequence[Group]) -> str:
     drawable = sum(bool(group.with_results) for group in groups)
     if drawable > MOST_GROUPS:
         warnings.append(f"The figures show the best {MOST_GROUPS} of {drawable} groups.")
+    if len({view.record.task.metric for view in views}) > 1:
+        metrics = words.listed(dict.fromkeys(view.record.task.metric for view in views))
+        warnings.append(
+            f"The searches maximise different metrics, {metrics}, so their scores do not compare."
+        )
     if len({view.record.task.path for view in views}) > 1:
         warnings.append("The searches are of different datasets, so their scores do not compare.")
     counts = f"{words.counted(len(views), 'search')} in {words.counted(len(groups), 'group')}"
@@ -102,7 +121,7 @@ def _over_time(groups: Sequence[Group]) -> Chart:
         "when runs are few."
     )
     told = [f"{group.label}: {_mean_text(group)}" for group in groups]
-    height = 3.3 + 0.2 * len(groups)
+    height = 3.3 + 0.2 * sum(len(wrapped(group.label, LEGEND).splitlines()) for group in groups)
     return chart(
         "compare-incumbent",
         "Best score over time",
@@ -117,7 +136,7 @@ def _group(axes: "Axes", group: Group, found: Band, unit: Callable[[float], floa
     """The mean of a group, and its band and single runs where there are several."""
     colour, marker, style = _look(position)
     times = [unit(t) for t in found.times]
-    label = f"{words.shortened(group.label, 44)} ({len(group.with_results)})"
+    label = wrapped(f"{group.label} ({len(group.with_results)})", LEGEND)
     every = max(len(times) // 8, 1)
     axes.step(
         times,
@@ -147,6 +166,8 @@ def _look(position: int) -> tuple[str, str, Any]:
 
 def _final(groups: Sequence[Group]) -> Chart:
     name = groups[0].runs[0].score_name
+    labels = [wrapped(group.label, BESIDE) for group in groups]
+    lines = sum(max(label.count("\n"), 1) for label in labels)
 
     def plot(figure: "Figure") -> None:
         axes = figure.add_subplot()
@@ -156,7 +177,7 @@ def _final(groups: Sequence[Group]) -> Chart:
             places = i + np.linspace(-0.12, 0.12, len(scores)) if len(scores) > 1 else [i]
             axes.plot(scores, places, marker, color=colour, alpha=0.8, ms=6, mew=0)
             axes.plot([np.mean(scores)] * 2, [i - 0.28, i + 0.28], "-", color=INK, lw=2)
-        axes.set_yticks(range(len(groups)), [words.shortened(group.label, 30) for group in groups])
+        axes.set_yticks(range(len(groups)), labels)
         axes.set_ylim(len(groups) - 0.4, -0.6)
         axes.tick_params(axis="y", length=0)
         axes.grid(visible=False, axis="y")
@@ -169,7 +190,7 @@ def _final(groups: Sequence[Group]) -> Chart:
         plot,
         alt=f"Final {name}: {words.listed(told, most=MOST_GROUPS)}.",
         note="One dot per run; bars: means.",
-        inches=(WIDTH, 1.3 + 0.45 * len(groups)),
+        inches=(WIDTH, 1.3 + 0.3 * len(groups) + 0.15 * lines),
     )
 
 
@@ -185,6 +206,19 @@ def _spread(scores: Sequence[float]) -> Cell:
     return Cell(words.mean_and_std(mean, float(np.std(scores, ddof=1)) if len(scores) > 1 else None), mean)
 
 
+def _baseline(runs: Sequence[RunView]) -> Cell:
+    """What the majority class alone scores, the mean where runs have different splits."""
+    known = [run.certainty.baseline for run in runs if run.certainty.baseline is not None]
+    return number(float(np.mean(known)), words.score(float(np.mean(known)))) if known else Cell("–")
+
+
+def _scored(run: RunView) -> Cell:
+    """A run's best score with its standard error."""
+    if run.best is None:
+        return Cell("")
+    return Cell(words.mean_and_std(run.best.score, run.certainty.stderr), run.best.score)
+
+
 def _mean_text(group: Group) -> str:
     return _spread(_scores_of(group)).text
 
@@ -198,12 +232,14 @@ def _scores(groups: Sequence[Group]) -> str:
             [
                 Cell(group.label),
                 _spread(_scores_of(group)),
+                _baseline(group.with_results),
                 _spread(tested) if tested else Cell("–"),
                 number(len(group.with_results), f"{len(group.with_results)} of {len(group.runs)}"),
                 number(float(np.mean(epochs)), f"{np.mean(epochs):.0f}"),
             ]
         )
-    heads = ["group", groups[0].runs[0].score_name, "test accuracy", "runs with results", "epochs"]
+    view = groups[0].runs[0]
+    heads = ["group", view.score_name, "majority baseline", view.test_name, "runs with results", "epochs"]
     return page.table("Final scores by group, best first: mean ± standard deviation", heads, rows)
 
 
@@ -212,7 +248,8 @@ def _runs(groups: Sequence[Group]) -> str:
         [
             Cell(run.name),
             Cell(group.label),
-            Cell("") if run.best is None else number(run.best.score, words.score(run.best.score)),
+            _scored(run),
+            _baseline([run]),
             Cell("–") if run.test_score is None else number(run.test_score, words.score(run.test_score)),
             Cell("–" if run.best is None else run.label(run.best.config_id)),
             number(run.history.evaluations),
@@ -228,8 +265,9 @@ def _runs(groups: Sequence[Group]) -> str:
     heads = [
         "run",
         "group",
-        "score",
-        "test accuracy",
+        "score ± standard error",
+        "majority baseline",
+        groups[0].runs[0].test_name,
         "best pipeline",
         "epochs",
         "pipelines",

@@ -123,7 +123,7 @@ def slice_chart(view: RunView, name: str) -> Chart:
     height = 3.3 if many else 0.9 + 0.42 * max(rows, 2)
     note = "One dot per pipeline" + ("." if many else "; bars: medians; in brackets: how many pipelines.")
     alt = f"Best {view.score_name} by {name}. {_medians(values, scores) if not many else ''}".strip()
-    title = f"{view.score_name.capitalize()} by {name}"
+    title = f"{words.capitalized(view.score_name)} by {name}"
     return chart(f"slice-{_file_name(name)}", title, plot, alt=alt, note=note, inches=(WIDTH, height))
 
 

@@ -6,10 +6,14 @@ from html import escape
 from qtt.reporting import page, words
 from qtt.reporting.calibration import calibration_chart
 from qtt.reporting.confusion import confusion_chart
-from qtt.reporting.page import Section
+from qtt.reporting.page import Cell, Section
+from qtt.reporting.tables import number
 from qtt.reporting.validated import Mistake, Validated, worst_mistakes
 from qtt.runs.kept_models import KeptModel
+from qtt.statistics.by_class import class_table, majority_note
+from qtt.statistics.scores import METRICS, Metric
 from qtt.tasks.contract import ReportParts
+from qtt.types import ACCURACY
 
 MISTAKES, SHOWN, SIDE = 6, 6, 72
 """Confusions that are shown, examples of each, and pixels of a picture."""
@@ -22,22 +26,50 @@ Picture = Callable[[int], bytes | None]
 
 
 def mistakes_parts(
-    model: KeptModel, seen: Validated, examples: str, picture: Picture | None = None
+    model: KeptModel,
+    seen: Validated,
+    examples: str,
+    picture: Picture | None = None,
+    metric: Metric = METRICS[ACCURACY],
 ) -> ReportParts:
     """The section of what a kept network says of the validation examples, with its charts.
 
     examples: what they are called. picture: None for those that cannot be shown as one; their names stand.
+    metric: that of the search.
     """
     drawn = (confusion_chart(seen, examples), calibration_chart(seen, examples))
     which = f"{model.name} (pipeline #{model.config_id}, epoch {model.fidelity})"
     lead = f"What the best kept network, {which}, says of the validation {examples}."
-    if abs(seen.accuracy - model.score) > DOUBTFUL:
+    if abs(metric.score(seen.probabilities, seen.labels) - model.score) > DOUBTFUL:
         lead += (
-            f" Its accuracy was {words.score(model.score)} when it was trained: the {examples}, or how they "
-            "are read, have changed since."
+            f" Its {metric.title} was {words.score(model.score)} when it was trained: the {examples}, or how "
+            "they are read, have changed since."
         )
-    body = page.paragraph(lead) + page.figures(drawn) + mistakes_html(seen, examples, picture)
+    body = page.paragraph(lead) + page.figures(drawn) + _classes(seen, examples)
+    body += mistakes_html(seen, examples, picture)
     return ReportParts((Section("Mistakes", body),), drawn)
+
+
+def _classes(seen: Validated, examples: str) -> str:
+    """What is recognised of each class."""
+    table = class_table(seen.probabilities, seen.labels, seen.class_names)
+    rows = [
+        [
+            Cell(row["class"]),
+            number(row["examples"]),
+            number(row["recall"], words.score(row["recall"])),
+            Cell(words.INACTIVE)
+            if row["precision"] != row["precision"]
+            else number(row["precision"], words.score(row["precision"])),
+            Cell(row["taken_for"] or words.INACTIVE),
+        ]
+        for row in table.to_dict("records")
+    ]
+    heads = ["class", f"validation {examples}", "recall", "precision", "mostly taken for"]
+    note = page.paragraph(majority_note(seen.labels, seen.class_names), "note")
+    return f'<h3 class="apart">Classes</h3>{note}' + page.table(
+        "Classes, the least recognised first", heads, rows
+    )
 
 
 def mistakes_html(seen: Validated, examples: str, picture: Picture | None = None) -> str:

@@ -55,6 +55,8 @@ def incumbent_chart(view: RunView) -> Chart:
         f"after {words.duration(last)} of {words.duration(end)}."
     )
     note = told + (f" {words.counted(below, 'epoch')} scored less than the axis shows." if below else "")
+    if view.certainty.baseline is not None:
+        note += f" The majority baseline is {words.score(view.certainty.baseline)}."
     return chart(
         "incumbent", "Best score over time", plot, alt=f"Best {view.score_name} over time: {told}", note=note
     )

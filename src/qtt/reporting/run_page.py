@@ -11,6 +11,8 @@ from qtt.reporting.progress import curves_chart, incumbent_chart
 from qtt.reporting.run_view import RunView
 from qtt.reporting.spending import spending_chart
 from qtt.reporting.tradeoffs import tradeoff_charts
+from qtt.statistics.certainty import ties
+from qtt.tasks.contract import BASELINE, STDERR
 
 Say = Callable[[str], None]
 
@@ -70,6 +72,14 @@ def _summary(view: RunView) -> str:
         text += (
             " Its budget is not spent: it was interrupted or still runs. This is what was finished by then."
         )
+    if view.certainty.stderr is not None:
+        tied = len(ties(history))
+        text += (
+            f" The best score is a tie with {words.counted(tied, 'other')} within its standard error: these "
+            "validation examples cannot say which is better."
+            if tied
+            else " No other pipeline is within the standard error of the best."
+        )
     if view.best is None:
         text += " No pipeline has finished an epoch" + (
             ", and those that began failed; their reasons are below." if history.failed else " yet."
@@ -82,15 +92,8 @@ def _headline(view: RunView) -> list[tuple[str, str, str]]:
     history, task = view.history, view.record.task
     tiles = []
     if view.best is not None:
-        tiles.append(
-            (
-                view.score_name,
-                words.score(view.best.score),
-                f"pipeline #{view.best.config_id}, epoch {view.best.fidelity}",
-            )
-        )
-    for name, figure in view.test_figures(view.record.path / "incumbent").items():
-        tiles.append((name, words.score(figure), f"on {view.examples} not used for choosing"))
+        tiles.append((view.score_name, words.score(view.best.score), _certainty(view)))
+    tiles += _test_tiles(view)
     if view.kept and view.best is not None and view.kept[0].score > view.best.score:
         tiles.append(
             (
@@ -109,6 +112,30 @@ def _headline(view: RunView) -> list[tuple[str, str, str]]:
     if task.class_names:
         tiles.append(("classes", str(task.num_classes), (task.dataset or "").split(", names")[0]))
     return tiles
+
+
+def _certainty(view: RunView) -> str:
+    """What is known of the best score."""
+    known, best = view.certainty, view.best
+    assert best is not None
+    parts = [] if known.stderr is None else [f"± {words.score(known.stderr)}"]
+    parts += [] if known.examples is None else [f"on {known.examples} {view.examples}"]
+    parts = [" ".join(parts)] if parts else []
+    parts += [] if known.baseline is None else [f"majority baseline {words.score(known.baseline)}"]
+    return "; ".join([*parts, f"pipeline #{best.config_id}, epoch {best.fidelity}"])
+
+
+def _test_tiles(view: RunView) -> list[tuple[str, str, str]]:
+    """Figures on test examples; error and baseline stand beside the first of them."""
+    figures = dict(view.test_figures(view.record.path / "incumbent"))
+    error, baseline = figures.pop(STDERR, None), figures.pop(BASELINE, None)
+    known = [] if error is None else [f"± {words.score(error)}"]
+    known += [] if baseline is None else [f"majority baseline {words.score(baseline)}"]
+    remark = f"on {view.examples} not used for choosing"
+    return [
+        (name, words.score(figure), "; ".join([*known, remark] if first else [remark]))
+        for first, (name, figure) in zip([True, *[False] * len(figures)], figures.items(), strict=False)
+    ]
 
 
 def _budget(view: RunView) -> str:
@@ -201,7 +228,7 @@ def _settings(view: RunView) -> str:
         task = {
             key: v
             for key, v in record.task.to_dict().items()
-            if key in ("val_fraction", "seed", "max_fidelity", "settings")
+            if key in ("val_fraction", "seed", "max_fidelity", "settings", "metric")
         }
         told = json.dumps({"search": record.settings, "task": task}, indent=2, ensure_ascii=False)
         text += page.folded("Settings of the search (no config.yaml: it was called from Python)", told)

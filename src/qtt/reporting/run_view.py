@@ -13,10 +13,11 @@ from qtt.errors import ConfigError
 from qtt.runs.history import History
 from qtt.runs.kept_models import KeptModel
 from qtt.runs.record import RunRecord
+from qtt.statistics.certainty import Certainty
 from qtt.support.files import read_json
 from qtt.tasks.contract import Task
 from qtt.tasks.registry import task_of
-from qtt.types import Budget, Config, ModelCard, Result
+from qtt.types import ACCURACY, Budget, Config, ModelCard, Result
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,23 @@ class RunView:
     @property
     def score_name(self) -> str:
         """What a score is, where that is known."""
-        return "score" if self.task is None else self.task.score_name
+        metric = self.record.task.metric
+        if self.task is not None:
+            return self.task.score_name(metric)
+        return "score" if metric == ACCURACY else f"validation {metric}"
+
+    @property
+    def certainty(self) -> Certainty:
+        """What is known of the best score."""
+        return Certainty() if self.best is None else Certainty.of(self.best)
+
+    @cached_property
+    def choices(self) -> dict[str, str]:
+        """Option that was chosen of each config group; empty where the command line did not make the run."""
+        with suppress(OSError, ValueError, AttributeError):
+            found = read_json(self.record.path / "choices.json")
+            return {str(group): str(option) for group, option in found.items()}
+        return {}
 
     @property
     def examples(self) -> str:
@@ -156,6 +173,11 @@ class RunView:
         return {}
 
     @property
+    def test_name(self) -> str:
+        """What the score on test examples is called."""
+        return self.score_name.replace("validation ", "test ", 1)
+
+    @property
     def test_score(self) -> float | None:
         """The search's best pipeline on the test images."""
-        return self.test_figures(self.record.path / "incumbent").get("test accuracy")
+        return self.test_figures(self.record.path / "incumbent").get(self.test_name)

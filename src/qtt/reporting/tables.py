@@ -3,16 +3,21 @@
 from collections.abc import Mapping
 from typing import Any
 
+import pandas as pd
+
 from qtt.reporting import page, words
 from qtt.reporting.page import Cell
 from qtt.reporting.run_view import RunView
 from qtt.reporting.spending import spending
 from qtt.statistics import pipeline_table
+from qtt.statistics.certainty import TIE, legend
 from qtt.types import Status
 
 FIRST = {
     "config_id": "pipeline",
     "score": "score",
+    "stderr": "±",
+    "tie": "",
     "epoch": "at epoch",
     "epochs": "epochs",
     "seconds": "seconds",
@@ -48,6 +53,7 @@ def pipelines(view: RunView) -> str:
     heads = [
         "pipeline",
         "score",
+        *(["±"] if "stderr" in frame else []),
         *(n for n in names if n == "model"),
         "at epoch",
         "epochs",
@@ -55,21 +61,33 @@ def pipelines(view: RunView) -> str:
         "s / epoch",
     ]
     heads += [name for name in names if name != "model"]
-    return page.table("All pipelines that finished an epoch, best first", heads, rows)
+    told = legend(view.history, view.record.task.metric)
+    return page.paragraph(words.capitalized(told), "note") + page.table(
+        "All pipelines that finished an epoch, best first", heads, rows
+    )
 
 
 def _pipeline(view: RunView, row: Mapping[Any, Any], names: list[str]) -> list[Cell]:
     config = view.pipeline(row["config_id"])
     cells = [
         number(row["config_id"], f"#{row['config_id']}"),
-        number(row["score"], words.score(row["score"])),
+        number(row["score"], _tied(view, row) + words.score(row["score"])),
     ]
+    if "stderr" in row:
+        known = None if pd.isna(row["stderr"]) else row["stderr"]
+        cells.append(number(known, None if known is None else words.score(known)))
     if "model" in names:
         cells.append(Cell(str(config.get("model", words.INACTIVE))))
     per_epoch = view.seconds_per_epoch(row["config_id"])
     cells += [number(row["epoch"]), number(row["epochs"]), number(row["seconds"], f"{row['seconds']:.1f}")]
     cells.append(number(per_epoch, f"{per_epoch:.2f}"))
     return cells + [hyperparameter(config, name) for name in names if name != "model"]
+
+
+def _tied(view: RunView, row: Mapping[Any, Any]) -> str:
+    best = view.best
+    tied = row.get("tie") and best is not None and row["config_id"] != best.config_id
+    return f"{TIE}{words.SPACE}" if tied else ""
 
 
 def hyperparameter(config: Mapping[str, Any], name: str) -> Cell:

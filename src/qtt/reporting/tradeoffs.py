@@ -46,7 +46,6 @@ def _tradeoff(view: RunView, ids: Sequence[int], costs: Sequence[float], name: s
         x, y = [costs[i] for i in front], [scores[i] for i in front]
         if min(costs) > 0 and max(costs) > 8 * min(costs):
             axes.set_xscale("log")
-            axes.xaxis.set_major_formatter("{x:g}")
         axes.margins(x=0.06)
         right = axes.get_xlim()[1]
         axes.step(
@@ -59,7 +58,7 @@ def _tradeoff(view: RunView, ids: Sequence[int], costs: Sequence[float], name: s
 
     points = [f"{view.label(ids[i])}: {words.score(scores[i])} at {costs[i]:.3g}" for i in front]
     told = f"Nothing is better and cheaper than {words.listed(points, most=5)} {label}."
-    title = f"{view.score_name.capitalize()} against {name}"
+    title = f"{words.capitalized(view.score_name)} against {name}"
     return chart(f"score-against-{name.split()[0]}", title, plot, alt=f"{title}. {told}", note=told)
 
 

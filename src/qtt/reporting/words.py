@@ -35,6 +35,11 @@ def score(value: float) -> str:
     return f"{value:.4f}" if abs(value) < 100 else f"{value:.6g}"
 
 
+def capitalized(text: str) -> str:
+    """With a large first letter; the others stay, for an F1 is none of f1."""
+    return text[:1].upper() + text[1:]
+
+
 def mean_and_std(mean: float, std: float | None) -> str:
     """0.9420 ± 0.0031; without the second part where there is no spread to speak of."""
     return score(mean) if std is None else f"{score(mean)} ± {score(std)}"

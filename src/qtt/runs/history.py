@@ -8,11 +8,12 @@ from qtt.types import Result, Status
 
 @dataclass(frozen=True)
 class Observation:
-    """One finished epoch of a pipeline."""
+    """One finished epoch of a pipeline. stderr: standard error of the score, where it is known."""
 
     fidelity: int
     score: float
     cost: float
+    stderr: float | None = None
 
 
 class History:
@@ -39,7 +40,9 @@ class History:
         if not result.succeeded:
             return
         curve = self._curves.setdefault(result.config_id, {})
-        curve[result.fidelity] = Observation(result.fidelity, result.score, result.cost)
+        curve[result.fidelity] = Observation(
+            result.fidelity, result.score, result.cost, result.reported("stderr")
+        )
         self._last[result.config_id] = max(result.fidelity, self._last.get(result.config_id, 0))
         if self._incumbent is None or result.score > self._incumbent.score:
             self._incumbent = result

@@ -140,6 +140,7 @@ class SearchLoop:
                 entries=self._entries,
                 outlook=getattr(self._optimizer, "outlook", None),
                 advice=self._advice,
+                notes=notes(self._optimizer, self._task),
             )
         )
 
@@ -241,6 +242,17 @@ class SearchLoop:
                     f"{self._folder.journal.path} has a result of pipeline {entry.result.config_id}, "
                     f"but there are only {known} candidates."
                 )
+
+
+def notes(optimizer: Optimizer, task: TaskInfo) -> tuple[str, ...]:
+    """What one should know of a search before it begins, in sentences."""
+    learned = getattr(optimizer, "learned_metric", None)
+    if learned is None or learned == task.metric:
+        return ()
+    return (
+        f"The optimizer's predictors were meta-learned on {learned}; what they expect of {task.metric} is "
+        "corrected by this search's results alone.",
+    )
 
 
 def _without_details(result: Result) -> dict[str, Any]:

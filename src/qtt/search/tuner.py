@@ -30,7 +30,7 @@ from qtt.tasks.registry import load_task, task_of, task_of_objective
 from qtt.tracking.base import Summary, Tracker
 from qtt.tracking.console import ConsoleTracker
 from qtt.tracking.csv import CsvTracker
-from qtt.types import Budget, Objective, TaskInfo
+from qtt.types import ACCURACY, Budget, Objective, TaskInfo
 
 logger = logging.getLogger("qtt")
 
@@ -95,7 +95,8 @@ class QuickTuner:
         retry_failed: ask pipelines again that failed earlier in the same folder, once their reason is mended.
 
         Raises:
-            ConfigError: no budget, an optimizer without candidates, or a folder that holds another search.
+            ConfigError: no budget, an optimizer without candidates, a metric that the task does not have, or
+                a folder that holds another search.
             JournalError: the folder's journal is damaged.
         """
         begin = self._clock.now()
@@ -113,6 +114,8 @@ class QuickTuner:
             max_fidelity=self.optimizer.max_fidelity,
             weights_dir=task.weights_dir or (hub.weights_dir if hub else None),
         )
+        if self.task is not None:
+            self.task.check_metric(task)
         path = self.path or _default_path(self.optimizer, task)
         with RunFolder(path.absolute()) as folder:
             task = replace(task, work_dir=folder.pipelines)
@@ -256,7 +259,8 @@ class QuickTuner:
         """Every kept network on labelled examples, best first; for people, never used for choosing.
 
         What a reader must know of them (classes without any, unreadable files) is logged as warnings, and in
-        `attrs["notes"]` of the table. Its columns are the task's; of images see
+        `attrs["notes"]` of the table; recall by class of the network that validation chose is in
+        `attrs["by_class"]`. Its columns are the task's; of images see
         `qtt.finetune.cv.classification.leaderboard`.
 
         Args:
@@ -273,6 +277,8 @@ class QuickTuner:
         for note in found.notes:
             logger.warning("%s", note)
         found.table.attrs["notes"] = list(found.notes)
+        if found.by_class is not None:
+            found.table.attrs["by_class"] = found.by_class.to_dict("records")
         return found.table
 
 
@@ -298,6 +304,7 @@ def _default_path(optimizer: Optimizer, task: TaskInfo) -> Path:
             task.seed,
             type(optimizer).__name__,
             [dict(config) for config in optimizer.candidates.initial],
+            *([] if task.metric == ACCURACY else [task.metric]),
         ]
     )
     digest = hashlib.sha256(identity.encode()).hexdigest()[:8]

@@ -5,6 +5,7 @@ from typing import Any
 import pandas as pd
 
 from qtt.runs.history import History
+from qtt.statistics.certainty import ties
 from qtt.types import Candidates
 
 HEADLINE = ("opt", "lr", "batch_size", "pct_to_freeze", "sched", "layer_decay", "data_augmentation")
@@ -14,10 +15,14 @@ HEADLINE = ("opt", "lr", "batch_size", "pct_to_freeze", "sched", "layer_decay", 
 def pipeline_table(history: History, candidates: Candidates) -> pd.DataFrame:
     """One row per observed pipeline, best first (tool paper, Figure 6).
 
-    Columns: config_id, score (best so far), epoch (of that score), epochs (trained), seconds (spent on it),
-    model, then every hyperparameter that differs between observed pipelines; inactive ones are missing.
+    Columns: config_id, score (best so far), where the objective reports it stderr (standard error of that
+    score) and tie (whether it is within the best one's error), epoch (of that score), epochs (trained),
+    seconds (spent on it), model, then every hyperparameter that differs between observed pipelines; inactive
+    ones are missing.
     """
     rows: list[dict[str, Any]] = []
+    tied = {history.incumbent.config_id, *ties(history)} if history.incumbent is not None else set()
+    certain = any(seen.stderr is not None for i in history.observed if (seen := history.best(i)) is not None)
     for config_id in history.ranking():
         best = history.best(config_id)
         assert best is not None
@@ -25,6 +30,7 @@ def pipeline_table(history: History, candidates: Candidates) -> pd.DataFrame:
             {
                 "config_id": config_id,
                 "score": best.score,
+                **({"stderr": best.stderr, "tie": config_id in tied} if certain else {}),
                 "epoch": best.fidelity,
                 "epochs": history.fidelity(config_id),
                 "seconds": sum(seen.cost for seen in history.curve(config_id)),

@@ -16,10 +16,19 @@ from qtt.cli.invocation import command_for
 from qtt.cli.messages import errors_for_people
 from qtt.runs.record import RunRecord
 from qtt.statistics import HEADLINE, pipeline_table
+from qtt.statistics.certainty import TIE, legend
 from qtt.statistics.fronts import COSTS, front
 from qtt.support.console_tables import frame_table, wide_console
 
-FORMATS = {"config_id": "d", "score": ".4f", "epoch": "d", "epochs": "d", "seconds": ".1f"}
+FORMATS = {
+    "config_id": "d",
+    "score": ".4f",
+    "±": ".4f",
+    "": "",
+    "epoch": "d",
+    "epochs": "d",
+    "seconds": ".1f",
+}
 FRONT_FORMATS = {
     "config_id": "d",
     "score": ".4f",
@@ -27,7 +36,7 @@ FRONT_FORMATS = {
     "latency_ms": ".3g",
     "seconds": ".2f",
 }
-FIXED_WIDTH, COLUMN_WIDTH = 75, 14
+FIXED_WIDTH, COLUMN_WIDTH = 89, 14
 """Columns of text that the table needs at least, and for each hyperparameter."""
 
 
@@ -56,6 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         title = f"Front of score and {options.front}, {len(frame)} pipelines"
         console.print(frame_table(points.head(options.top), FRONT_FORMATS, title))
+    if told := legend(record.history, record.task.metric):
+        console.print(Text(told), soft_wrap=True)
     if failed:
         console.print(f"{failed} pipelines failed; {record.path / 'search.log'} says why.", soft_wrap=True)
     if options.csv is not None:
@@ -71,7 +82,10 @@ def _shown(frame: pd.DataFrame, width: int) -> pd.DataFrame:
     """As many hyperparameters as there is room for, those first that say most."""
     room = max(0, (width - FIXED_WIDTH) // COLUMN_WIDTH)
     names = [name for name in ("model", *HEADLINE[:room]) if name in frame]
-    return frame[[*FORMATS, *names]]
+    if "stderr" in frame:
+        tied = frame["tie"] & (frame.index > 0)
+        frame = frame.rename(columns={"stderr": "±"}).assign(**{"": tied.map({True: TIE, False: " "})})
+    return frame[[name for name in (*FORMATS, *names) if name in frame]]
 
 
 if __name__ == "__main__":

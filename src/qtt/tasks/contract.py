@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from qtt.errors import ConfigError
-from qtt.types import Candidates, MetaFeatures, ModelCard, Objective, TaskInfo
+from qtt.errors import ConfigError, unknown
+from qtt.types import ACCURACY, Candidates, MetaFeatures, ModelCard, Objective, TaskInfo
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 Watch = Callable[[str, int, int], None]
 """Told of a network's name, examples done and examples in all."""
+
+
+STDERR, BASELINE = "test standard error", "test majority baseline"
+"""Figures of `Task.evaluate`: of the score, and what the majority class alone would score."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +125,8 @@ class Scoreboard:
     """Figures of the kept networks on labelled examples that they have not seen.
 
     table: one row per network, best first. examples: how many count. notes: what a reader must know of them,
-    in sentences. columns: those of the table to show, by name, in order. legend: what they mean.
+    in sentences. columns: those of the table to show, by name, in order. legend: what they mean. by_class:
+    of the network that validation chose, one row per class: class, examples, recall; None: no classes.
     """
 
     table: "pd.DataFrame"
@@ -129,6 +134,7 @@ class Scoreboard:
     notes: tuple[str, ...] = ()
     columns: Mapping[str, Column] = field(default_factory=dict)
     legend: str = ""
+    by_class: "pd.DataFrame | None" = None
 
 
 @dataclass(frozen=True)
@@ -159,7 +165,8 @@ class Task(ABC):
     function: its objective as `package.module.name`, which the training process imports. The function says
         which task it is of: see `qtt.tasks.objective_of`.
     examples: what one calls several examples: images, rows, sentences.
-    score_name: what a score is.
+    metrics: what a search can maximise (`TaskInfo.metric`), and what people call it. Every one is between 0
+        and 1, and higher is better; `qtt.statistics.scores` has those of classes.
     where_it_runs: settings of the objective that belong to a place or machine, and change no score: a search
         may go on with others.
     files: what a user gives to a kept network, for the help of the commands.
@@ -168,7 +175,7 @@ class Task(ABC):
     name: ClassVar[str]
     function: ClassVar[str]
     examples: ClassVar[str] = "examples"
-    score_name: ClassVar[str] = "validation score"
+    metrics: ClassVar[Mapping[str, str]] = {ACCURACY: "accuracy"}
     where_it_runs: ClassVar[tuple[str, ...]] = ()
     files: ClassVar[str] = "files"
 
@@ -188,6 +195,19 @@ class Task(ABC):
                 f"The objective of the task '{self.name}' cannot be imported: {error}."
             ) from error
         return found
+
+    def score_name(self, metric: str) -> str:
+        """What a score of a search that maximises `metric` is."""
+        return f"validation {self.metrics.get(metric, metric)}"
+
+    def check_metric(self, task: TaskInfo) -> None:
+        """See before a search whether `task.metric` can be had.
+
+        Raises:
+            ConfigError: there is none of that name (close matches are named), or not for this dataset.
+        """
+        if task.metric not in self.metrics:
+            raise ConfigError(unknown("metric", task.metric, self.metrics))
 
     @abstractmethod
     def describe(
@@ -232,6 +252,8 @@ class Task(ABC):
     @abstractmethod
     def evaluate(self, model: "KeptModel", task: TaskInfo) -> dict[str, float]:
         """Figures of a kept network on the dataset's test split by name; empty where there is none.
+
+        First comes `test <metric>`, that of `task.metric`; its `STDERR` and `BASELINE` where they are known.
 
         Raises:
             ConfigError: the network cannot be loaded.

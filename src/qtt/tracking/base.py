@@ -20,7 +20,8 @@ class SearchInfo:
 
     entries: what earlier runs journaled. outlook: gives what the optimizer expects, as of the step it asked
     last; None: it expects nothing. To be called from `Tracker.asked` alone. advice: what would make the next
-    search better, for its end; empty: nothing is known.
+    search better, for its end; empty: nothing is known. notes: sentences that whoever watches the search must
+    know.
     """
 
     run_dir: Path
@@ -31,6 +32,7 @@ class SearchInfo:
     entries: tuple[Entry, ...] = ()
     outlook: Callable[[], Outlook | None] | None = None
     advice: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def elapsed(self) -> float:

@@ -15,17 +15,18 @@ from rich.text import Text
 
 from qtt.runs.history import History
 from qtt.statistics import HEADLINE, pipeline_table
+from qtt.statistics.certainty import TIE, legend
 from qtt.support.clock import Clock, WallClock
 from qtt.tracking.base import SearchInfo, Summary
 from qtt.tracking.live_view import counted, event_line, heartbeat, live_view
 from qtt.tracking.progress import SearchProgress
-from qtt.types import Candidates, Result, Status, Trial
+from qtt.types import ACCURACY, Candidates, Result, Status, Trial
 
 BEST_SHOWN = 10
 PLAIN_WIDTH = 140
 """Width of the table where there is no terminal that knows better."""
 
-FIXED_WIDTH, COLUMN_WIDTH = 75, 14
+FIXED_WIDTH, COLUMN_WIDTH = 86, 14
 """Width that the table needs at least, and for each hyperparameter."""
 
 REFRESHES = 4
@@ -64,8 +65,10 @@ class ConsoleTracker:
         of = f" of {counted(len(models), 'model')}" if models else ""
         self._say(
             f"Searching {counted(len(search.candidates), 'pipeline')}{of} "
-            f"with [bold]{search.optimizer}[/]: {_budget(search)}."
+            f"with [bold]{search.optimizer}[/]{_metric(search)}: {_budget(search)}."
         )
+        for note in search.notes:
+            self._say(Text(note))
         if search.entries:
             self._say(f"Resuming after {counted(len(search.entries), 'result')} and {search.elapsed:.0f} s.")
         self._say(Text(f"Results go to {search.run_dir}"))
@@ -112,6 +115,7 @@ class ConsoleTracker:
             self._say(Text(f"{summary.reason} ({spent})"))
         if summary.incumbent is not None:
             self.console.print(best_table(summary.history, summary.candidates, self.console.width))
+            self._print(Text(legend(summary.history, self._progress.search.task.metric)))
         if self._advice and not self._quiet and not summary.interrupted:
             self._say(Text(f"{self._advice}."))
 
@@ -176,20 +180,31 @@ def best_table(history: History, candidates: Candidates, width: int) -> Table:
     shown = [name for name in HEADLINE if name in frame][: max(0, (width - FIXED_WIDTH) // COLUMN_WIDTH)]
     title = f"Best {len(frame)} of {counted(len(history.observed), 'pipeline')}"
     table = Table(title=title, title_justify="left")
-    for name in ("id", "score", "at epoch", "trained", "seconds"):
+    certain = "stderr" in frame
+    for name in ("id", "score", *(["±"] if certain else []), "at epoch", "trained", "seconds"):
         table.add_column(name, justify="right", no_wrap=True)
     for name in ("model", *shown):
         table.add_column(name, no_wrap=True)
     for row in frame.to_dict("records"):
-        numbers = (f"{row['config_id']}", f"{row['score']:.4f}", f"{row['epoch']}", f"{row['epochs']}")
-        rest = (_cell(row.get(name)) for name in ("model", *shown))
-        table.add_row(*numbers, f"{row['seconds']:.1f}", *rest)
+        score = [f"{row['score']:.4f}"]
+        if certain:
+            tied = row["tie"] and row["config_id"] != frame["config_id"][0]
+            score = [f"{TIE} {score[0]}" if tied else score[0], _cell(row["stderr"], ".4f")]
+        numbers = (f"{row['epoch']}", f"{row['epochs']}", f"{row['seconds']:.1f}")
+        table.add_row(
+            f"{row['config_id']}", *score, *numbers, *(_cell(row.get(n)) for n in ("model", *shown))
+        )
     return table
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, form: str = "g") -> str:
     missing = value is None or (isinstance(value, float) and pd.isna(value))
-    return "–" if missing else f"{value:g}" if isinstance(value, float) else str(value)
+    return "–" if missing else format(value, form) if isinstance(value, float) else str(value)
+
+
+def _metric(search: SearchInfo) -> str:
+    metric = search.task.metric
+    return "" if metric == ACCURACY else f" for {metric}"
 
 
 def _budget(search: SearchInfo) -> str:

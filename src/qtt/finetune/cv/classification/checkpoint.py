@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from qtt.errors import ConfigError
-from qtt.finetune.cv.classification.settings import WHERE_IT_RUNS, FinetuneSettings
-from qtt.types import TaskInfo, Trial
+from qtt.finetune.cv.classification.settings import BALANCES, WHERE_IT_RUNS, FinetuneSettings
+from qtt.types import ACCURACY, TaskInfo, Trial
 
 FORMAT = 1
 NAME = "last.ckpt"
@@ -58,10 +58,14 @@ def checkpoint_path(task: TaskInfo, config_id: int) -> Path | None:
 
 
 def fingerprint(trial: Trial, task: TaskInfo, settings: FinetuneSettings) -> str:
-    """Hash of everything that determines a pipeline's learning curve."""
+    """Hash of everything that determines a pipeline's learning curve.
+
+    Metric and balances are part of it where they are not what they always were.
+    """
     chosen = asdict(settings)
-    for name in WHERE_IT_RUNS:
+    for name in (*WHERE_IT_RUNS, *(name for name in BALANCES if chosen[name] is None)):
         del chosen[name]
+    metric = {} if task.metric == ACCURACY else {"metric": task.metric}
     content = {
         "config": dict(trial.config),
         "card": task.card(trial.config["model"]).trained(),
@@ -71,6 +75,7 @@ def fingerprint(trial: Trial, task: TaskInfo, settings: FinetuneSettings) -> str
         "horizon": task.max_fidelity,
         "image_size": task.image_size,
         "settings": chosen,
+        **metric,
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

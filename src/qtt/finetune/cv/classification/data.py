@@ -87,10 +87,15 @@ class TrainOrder(Sampler[Request]):
     """One epoch's batches in random order; a last batch of a single image joins the one before it.
 
     A single image would be no batch for batch norm, and leaving it out would waste it.
+
+    balance: labels (images,) of classes that are to come equally often; None: every image comes once.
     """
 
-    def __init__(self, images: int, batch_size: int, seed: int, config_id: int) -> None:
+    def __init__(
+        self, images: int, batch_size: int, seed: int, config_id: int, balance: Tensor | None = None
+    ) -> None:
         self.images = images
+        self.balance = None if balance is None else balance.numpy()
         self.batch_size = batch_size
         self.seed = seed
         self.config_id = config_id
@@ -100,7 +105,8 @@ class TrainOrder(Sampler[Request]):
         return updates_per_epoch(self.images, self.batch_size)
 
     def __iter__(self) -> Iterator[Request]:
-        order = np.random.default_rng(self._seed(Stream.ORDER)).permutation(self.images)
+        rng = np.random.default_rng(self._seed(Stream.ORDER))
+        order = rng.permutation(self.images) if self.balance is None else balanced_order(self.balance, rng)
         seeds = np.random.SeedSequence(self._seed(Stream.AUGMENTATION)).generate_state(len(self))
         for batch, seed in enumerate(seeds.tolist()):
             last = batch == len(self) - 1
@@ -108,6 +114,19 @@ class TrainOrder(Sampler[Request]):
 
     def _seed(self, stream: Stream) -> int:
         return derive_seed(self.seed, self.config_id, self.epoch, stream)
+
+
+def balanced_order(labels: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """N positions in n labels, every class equally often but for one, and so is every image of a class."""
+    present = rng.permutation(np.unique(labels))
+    shares = np.full(len(present), len(labels) // len(present))
+    shares[: len(labels) % len(present)] += 1
+    drawn = []
+    for label, share in zip(present, shares.tolist(), strict=True):
+        mine = np.flatnonzero(labels == label)
+        rounds = [rng.permutation(mine) for _ in range(math.ceil(share / len(mine)))]
+        drawn.append(np.concatenate(rounds or [mine[:0]])[:share])
+    return np.asarray(rng.permutation(np.concatenate(drawn)), dtype=np.int64)
 
 
 class EvalOrder(Sampler[Request]):

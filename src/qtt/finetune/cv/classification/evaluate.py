@@ -6,11 +6,12 @@ from qtt.errors import ConfigError
 from qtt.finetune.cv.classification.inference import predictions
 from qtt.runs.folder import RunFolder
 from qtt.runs.kept_models import INCUMBENT, WEIGHTS, KeptModel
+from qtt.statistics.scores import test_figures
 from qtt.types import TaskInfo
 
 
 def evaluate_incumbent(run_dir: Path | str) -> dict[str, float]:
-    """Top-1 accuracy of a run folder's incumbent on the dataset's test split; empty where there is none.
+    """Figures of a run folder's incumbent on the dataset's test split; empty where there is none.
 
     Raises:
         ConfigError: the folder holds no incumbent with weights.
@@ -23,7 +24,10 @@ def evaluate_incumbent(run_dir: Path | str) -> dict[str, float]:
 
 
 def evaluate_model(model: KeptModel, task: TaskInfo) -> dict[str, float]:
-    """Top-1 accuracy of a kept network on the dataset's test split; empty where there is none.
+    """Figures of a kept network on the dataset's test split; empty where there is none.
+
+    The task's metric with its standard error and the majority baseline, and top-1 accuracy: see
+    `scores.test_figures`.
 
     Raises:
         ConfigError: the network cannot be loaded.
@@ -32,4 +36,4 @@ def evaluate_model(model: KeptModel, task: TaskInfo) -> dict[str, float]:
     tested = predictions(model, task, "test")
     if tested is None:
         return {}
-    return {"test accuracy": float((tested.probabilities.argmax(1) == tested.labels).mean())}
+    return test_figures(task.metric, tested.probabilities, tested.labels, tested.class_counts)

@@ -28,9 +28,10 @@ from qtt.finetune.cv.classification.timm_checkpoint import CONFIG, WEIGHTS, chec
 from qtt.runs.kept_models import KeptModel
 from qtt.runs.record import RunRecord
 from qtt.statistics.metrics import calibration_error, log_loss, top_accuracy
+from qtt.statistics.scores import find_metric
 from qtt.support.files import write_text
 from qtt.tasks.contract import Export
-from qtt.types import TaskInfo
+from qtt.types import ACCURACY, TaskInfo
 
 ONNX, CARD = "model.onnx", "README.md"
 FILES = (WEIGHTS, CONFIG, ONNX, CARD)
@@ -215,8 +216,11 @@ def _test_figures(model: KeptModel, task: TaskInfo) -> dict[str, float]:
     if tested is None:
         return {}
     labels: NDArray[np.int64] = tested.labels
+    metric = find_metric(task.metric)
+    other = {} if metric.name == ACCURACY else {metric.title: metric.score(tested.probabilities, labels)}
     return {
         "images": len(labels),
+        **other,
         "top-1 accuracy": top_accuracy(tested.probabilities, labels),
         "log loss": log_loss(tested.probabilities, labels),
         "calibration error (ECE, 15 bins)": calibration_error(tested.probabilities, labels),

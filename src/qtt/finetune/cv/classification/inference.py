@@ -33,11 +33,13 @@ class Predictions:
     """What a network says of labelled images.
 
     probabilities: (n, c) float32. labels: (n,) positions in the class names. paths: of the images.
+    class_counts: (c,) images that were there to train with.
     """
 
     probabilities: NDArray[np.float32]
     labels: NDArray[np.int64]
     paths: tuple[Path, ...]
+    class_counts: NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +111,8 @@ def predictions(model: KeptModel, task: TaskInfo, split: str = "val") -> Predict
     interpolation = classifier.card.interpolation
     images = open_split(folder, samples, settings, classifier.size, interpolation, cache_limit(settings))
     paths = tuple(path for path, _ in samples)
-    return Predictions(classifier.probabilities(images), np.asarray(images.labels), paths)
+    counts = np.bincount([label for _, label in folder.train], minlength=len(folder.class_names))
+    return Predictions(classifier.probabilities(images), np.asarray(images.labels), paths, counts)
 
 
 def _network(model: KeptModel, num_classes: int, size: int) -> nn.Module:

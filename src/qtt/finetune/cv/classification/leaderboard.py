@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,11 @@ from qtt.finetune.cv.classification.inference import BATCH, Classifier
 from qtt.finetune.cv.classification.predictor import ImagePredictor
 from qtt.runs.kept_models import KeptModel
 from qtt.runs.record import RunRecord
+from qtt.statistics.by_class import class_table, majority_note
 from qtt.statistics.metrics import calibration_error, log_loss, top_accuracy
+from qtt.statistics.scores import Metric, find_metric
 from qtt.tasks.contract import Column, LeftOut, Scoreboard, Watch
+from qtt.types import ACCURACY
 
 TIMED = 1.0
 """Seconds for which a network's speed is measured."""
@@ -26,13 +30,18 @@ COLUMNS = {
     "name": Column("name"),
     "model": Column("model"),
     "validation": Column("validation", ".4f"),
+    "score": Column("score", ".4f"),
+    "stderr": Column("±", ".4f"),
     **{f"top{k}": Column(f"top-{k}", ".4f") for k in range(1, 6)},
     "log_loss": Column("log loss", ".4f"),
     "calibration_error": Column("ECE", ".4f"),
     "images_per_second": Column("images/s", ".0f"),
     "parameters": Column("params (M)", ".2f"),
 }
-LEGEND = "ECE: expected calibration error, 15 bins. images/s: of the network here, decoding not counted."
+LEGEND = (
+    "±: standard error of the score. ECE: expected calibration error, 15 bins. images/s: of the network "
+    "here, decoding not counted."
+)
 
 
 def leaderboard(
@@ -47,10 +56,10 @@ def leaderboard(
 
     Whoever chose by these figures would need yet other images to know how good the choice is.
 
-    Columns of the table: name, config_id, model, validation (score in the search), top1, top5 (accuracies;
-    with c < 5 classes `top<c>`), log_loss, calibration_error (see `metrics`; 15 bins),
-    images_per_second (of the network on this machine, in batches of 64, without decoding), parameters
-    (millions), images.
+    Columns of the table: name, config_id, model, validation (score in the search), score (in the search's
+    metric, by which rows are sorted) and its stderr, top1, top5 (accuracies; with c < 5 classes `top<c>`),
+    log_loss, calibration_error (see `metrics`; 15 bins), images_per_second (of the network on this machine,
+    in batches of 64, without decoding), parameters (millions), images.
 
     Args:
         record: the run.
@@ -65,16 +74,25 @@ def leaderboard(
     """
     record.best_model()
     labelled = find_labelled(Path(path_to_test_data), record.task.class_names, ignore_unknown)
+    metric = find_metric(record.task.metric, len(record.task.class_names))
     rows, images = [], 0
+    legend = LEGEND
+    chosen: pd.DataFrame | None = None
     unreadable: tuple[LeftOut, ...] = ()
     for kept in record.kept():
         predictor = ImagePredictor.of(kept, record, device)
         probabilities, labels, unreadable = _predict(predictor, labelled, watch)
         images = len(labels)
-        rows.append(_row(kept, predictor.classifier, probabilities, labels))
-    table = pd.DataFrame(rows).sort_values(["top1", "log_loss"], ascending=[False, True], ignore_index=True)
+        rows.append(_row(kept, predictor.classifier, metric, probabilities, labels))
+        if chosen is None:  # the best in validation comes first
+            chosen = class_table(probabilities, labels, kept.class_names)
+            legend = f"{majority_note(labels, kept.class_names)} {LEGEND}"
+    table = pd.DataFrame(rows).sort_values(["score", "log_loss"], ascending=[False, True], ignore_index=True)
     shown = {name: column for name, column in COLUMNS.items() if name in table}
-    return Scoreboard(table, images, _notes(labelled, unreadable), shown, LEGEND)
+    if metric.name == ACCURACY:
+        del shown["top1"]  # the score says the same
+    shown["score"] = replace(shown["score"], head=metric.title)
+    return Scoreboard(table, images, _notes(labelled, unreadable), shown, legend, chosen)
 
 
 def _notes(labelled: LabelledImages, unreadable: Sequence[LeftOut]) -> tuple[str, ...]:
@@ -113,7 +131,11 @@ def _predict(
 
 
 def _row(
-    kept: KeptModel, classifier: Classifier, probabilities: NDArray[np.float32], labels: NDArray[np.int64]
+    kept: KeptModel,
+    classifier: Classifier,
+    metric: Metric,
+    probabilities: NDArray[np.float32],
+    labels: NDArray[np.int64],
 ) -> dict[str, object]:
     several = min(5, len(kept.class_names))
     return {
@@ -121,6 +143,8 @@ def _row(
         "config_id": kept.config_id,
         "model": kept.config.get("model"),
         "validation": kept.score,
+        "score": metric.score(probabilities, labels),
+        "stderr": metric.error(probabilities, labels),
         "top1": top_accuracy(probabilities, labels),
         f"top{several}": top_accuracy(probabilities, labels, several),
         "log_loss": log_loss(probabilities, labels),

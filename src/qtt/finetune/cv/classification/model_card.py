@@ -11,7 +11,8 @@ from qtt.finetune.cv.classification.decoding import FILTERS
 from qtt.finetune.cv.classification.provenance import weights_source
 from qtt.runs.kept_models import KeptModel
 from qtt.runs.record import RunRecord
-from qtt.types import ModelCard
+from qtt.statistics.scores import TITLES
+from qtt.types import ACCURACY, ModelCard
 
 LISTED = 100
 """Class names that the card lists."""
@@ -151,7 +152,7 @@ def _data(facts: CardFacts) -> str:
 
 def _figures(facts: CardFacts) -> str:
     model = facts.model
-    rows = [("validation", "top-1 accuracy", f"{model.score:.4f}")]
+    rows = [("validation", _metric(facts), f"{model.score:.4f}")]
     rows += [("test", name, f"{value:.4f}") for name, value in facts.test.items() if name != "images"]
     text = "Validation images chose this network and its epoch, and so flatter it."
     if facts.test:
@@ -169,7 +170,13 @@ def _curve(facts: CardFacts) -> str:
         for epoch in shown
     ]
     left = f" {len(shown)} of {len(seen)} epochs." if len(shown) < len(seen) else ""
-    return f"## Learning curve\n\n{_table(('epoch', 'validation accuracy'), rows)}" + left
+    return f"## Learning curve\n\n{_table(('epoch', f'validation {_metric(facts)}'), rows)}" + left
+
+
+def _metric(facts: CardFacts) -> str:
+    """What a score of the search is."""
+    metric = facts.record.task.metric
+    return "top-1 accuracy" if metric == ACCURACY else TITLES.get(metric, metric)
 
 
 def learning_curve(record: RunRecord, config_id: int) -> dict[int, float]:

@@ -72,6 +72,8 @@ class ClassificationModule(lightning.LightningModule):
 
     mean, std: of the network's inputs, for images from 0 to 1.
     regularizers: added to the cross-entropy; they are no part of this module's state.
+    class_weights: (k,) of the classes in the loss; None: all weigh the same.
+    gather: keep what the network says of the validation images, in `told`.
     accumulate: chunks in which a batch goes forwards and backwards, for less memory, with one update a batch
         all the same. Batch norms and BSS, which look at many images together, then see a chunk at a time.
     """
@@ -85,6 +87,8 @@ class ClassificationModule(lightning.LightningModule):
         std: tuple[float, ...],
         regularizers: Sequence[Regularizer] = (),
         accumulate: int = 1,
+        class_weights: Tensor | None = None,
+        gather: bool = False,
     ) -> None:
         super().__init__()
         self.network: Any = network
@@ -97,7 +101,11 @@ class ClassificationModule(lightning.LightningModule):
         self.scale: Tensor
         for name, tensor in zip(("mean", "scale"), input_scaling(mean, std), strict=True):
             self.register_buffer(name, tensor)
+        self.class_weights: Tensor | None
+        self.register_buffer("class_weights", class_weights, persistent=False)
         self.sums: dict[str, Any] = {}
+        self.gather = gather
+        self.told: list[tuple[Tensor, Tensor]] = []
         read = any(regularizer.needs_features for regularizer in self.regularizers)
         self._features = FeatureReader(network) if read else None
         # images in a chunk: batch norms refuse a single one whose maps have shrunk to a pixel
@@ -155,12 +163,14 @@ class ClassificationModule(lightning.LightningModule):
             super().optimizer_zero_grad(epoch, batch_idx, optimizer)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """Add up loss and hits."""
+        """Add up loss and hits, and keep the logits where they are wanted."""
         images, labels = batch
         logits = self(images.float()).float()
         self._add("val_loss", functional.cross_entropy(logits, labels, reduction="sum"))
         self._add("val_hits", (logits.argmax(1) == labels).sum())
         self._add("val_images", len(labels))
+        if self.gather:
+            self.told.append((logits.cpu(), labels.cpu()))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The optimizer that was built with the network."""
@@ -172,7 +182,7 @@ class ClassificationModule(lightning.LightningModule):
         `train_loss` counts the cross-entropy alone, so that pipelines can be compared.
         """
         step = self.forward_step(images, targets)
-        loss = functional.cross_entropy(step.logits, targets)
+        loss = functional.cross_entropy(step.logits, targets, self.class_weights)
         self._add("train_loss", loss.detach() * len(targets))
         self._add("train_images", len(targets))
         if self.regularizers:

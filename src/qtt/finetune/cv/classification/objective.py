@@ -40,10 +40,11 @@ _writer = CheckpointWriter()
 def finetune(trial: Trial, task_info: TaskInfo) -> Iterator[Result]:
     """Finetune `trial.config` until epoch `trial.fidelity`, yielding a result per epoch.
 
-    score: top-1 accuracy on the validation split. cost: seconds of training and evaluation, and for the first
-    epoch of building or resuming the pipeline. info: train_loss, val_loss (mean cross-entropy), lr (the
-    largest at the epoch's end), on a GPU max_memory_mb, and accumulate (see `FinetuneSettings`) where memory
-    ran out.
+    score: `task_info.metric`, by default top-1 accuracy, on the whole validation split. cost: seconds of
+    training and evaluation, and for the first epoch of building or resuming the pipeline. info: train_loss,
+    val_loss (mean cross-entropy), lr (the largest at the epoch's end), stderr, examples and baseline of the
+    score (see `Result`), accuracy where the score is another metric, on a GPU max_memory_mb, and accumulate
+    (see `FinetuneSettings`) where memory ran out.
 
     A checkpoint is written while its epoch's result is already known; one at a time, and the last of all,
     that of `task_info.max_fidelity`, before its result. A process that dies meanwhile leaves the checkpoint

@@ -19,6 +19,7 @@ from qtt.finetune.cv.classification.randomness import Stream, derive_seed, seede
 from qtt.finetune.cv.classification.recipe import Recipe
 from qtt.finetune.cv.classification.regularizers import build_regularizers
 from qtt.finetune.cv.classification.schedule import Schedule
+from qtt.finetune.cv.classification.scoring import Scorer, balanced_weights
 from qtt.finetune.cv.classification.settings import FinetuneSettings
 from qtt.finetune.cv.classification.sizes import input_size
 from qtt.finetune.cv.classification.transforms import TrainTransform
@@ -56,7 +57,9 @@ class Pipeline:
         self.learner = build_learner(recipe, settings, task, config_id, self.precision)
         self.updates = updates_per_epoch(len(train), recipe.batch_size)
         self.schedule = Schedule(recipe, self.learner.optimizer, self.updates, task.max_fidelity)
-        self.order = TrainOrder(len(train), recipe.batch_size, task.seed, config_id)
+        balance = train.labels if settings.sampler else None
+        self.order = TrainOrder(len(train), recipe.batch_size, task.seed, config_id, balance)
+        self.scorer = Scorer.of(task.metric, train.labels, val.labels, task.num_classes)
         mixer = Mixer.of(recipe, task.num_classes)
         self.regularizers = build_regularizers(recipe, settings, task, self.learner.network, train)
         for name, reason in self.regularizers.not_applicable.items():
@@ -69,6 +72,8 @@ class Pipeline:
             card.std,
             self.regularizers.terms,
             accumulate,
+            balanced_weights(train.labels, task.num_classes) if settings.class_weights else None,
+            gather=not self.scorer.counts_alone,
         )
         pin = settings.device == "cuda"
         transform = TrainTransform(recipe, settings, card.mean, size)
@@ -86,7 +91,7 @@ class Pipeline:
         epoch = self.progress.epoch + 1
         done = (epoch - 1) * self.updates
         self.order.epoch = epoch
-        self.module.sums = {}
+        self.module.sums, self.module.told = {}, []
         self.module.rng = np.random.default_rng(self._seed(epoch, Stream.MIXING))
         with seeded(self._seed(epoch, Stream.NETWORK)):
             run_epoch(
@@ -100,7 +105,8 @@ class Pipeline:
                 scaler=self.learner.scaler,
             )
         sums = {name: float(value) for name, value in self.module.sums.items()}
-        score = sums["val_hits"] / sums["val_images"]
+        score, known = self.scorer.score(sums["val_hits"], sums["val_images"], self.module.told)
+        self.module.told = []
         info = {
             "train_loss": sums["train_loss"] / sums["train_images"],
             "val_loss": sums["val_loss"] / sums["val_images"],
@@ -109,6 +115,7 @@ class Pipeline:
         for name, value in (info | {"penalty": sums.get("penalty", 0.0)}).items():
             if not math.isfinite(value):
                 raise TrainingDiverged(f"The {name} of epoch {epoch} is {value}.")
+        info |= known
         self.schedule.observe(done + self.updates, score)
         if self.regularizers.not_applicable:
             return {"score": score, "info": info | {"not_applicable": dict(self.regularizers.not_applicable)}}

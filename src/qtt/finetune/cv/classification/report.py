@@ -16,6 +16,7 @@ from qtt.reporting.page import Section
 from qtt.reporting.validated import Validated
 from qtt.runs.kept_models import KeptModel
 from qtt.runs.record import RunRecord
+from qtt.statistics.scores import find_metric
 from qtt.tasks.contract import ReportParts
 from qtt.types import TaskInfo
 
@@ -30,7 +31,11 @@ def mistakes(model: KeptModel, record: RunRecord, say: Callable[[str], None]) ->
     if not isinstance(seen, Validated):
         return ReportParts((Section("Mistakes", page.paragraph(seen)),))
     root = images_root(record.task)
-    return mistakes_parts(model, seen, "images", lambda position: thumbnail(root / seen.names[position]))
+
+    def picture(position: int) -> bytes | None:
+        return thumbnail(root / seen.names[position])
+
+    return mistakes_parts(model, seen, "images", picture, find_metric(record.task.metric))
 
 
 def validate(model: KeptModel, task: TaskInfo, run_dir: Path, begun: Callable[[], None]) -> Validated | str:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from qtt.errors import ConfigError
 from qtt.finetune.cv.classification.recipe import Recipe
 from qtt.finetune.cv.classification.settings import FinetuneSettings
+from qtt.statistics.scores import find_metric
 from qtt.tasks.registry import objective_of
 from qtt.types import Candidates, Result, TaskInfo, Trial
 
@@ -27,6 +28,7 @@ def check_candidates(candidates: Candidates, task_info: TaskInfo) -> None:
         ConfigError: it refuses some; the first is named with its reason.
     """
     FinetuneSettings.from_mapping(task_info.settings)
+    find_metric(task_info.metric, task_info.num_classes)
     refused: dict[int, str] = {}
     for config_id, config in enumerate(candidates.configs):
         try:

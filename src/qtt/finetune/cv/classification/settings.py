@@ -11,6 +11,8 @@ WHERE_IT_RUNS = ("num_workers", "cache_mb", "cache_dir", "cache_gb", "device", "
 """Settings that change no learning curve, or say so in their epochs' records."""
 
 DEVICES = ("auto", "cpu", "cuda")
+BALANCES = ("class_weights", "sampler")
+"""What may be done for rare classes; None by default, so that searches of the time before are the same."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,10 @@ class FinetuneSettings:
     crop_area: training images are random crops of at least this share of the image, resized; 1: no crops.
     hflip: probability that a training image is mirrored. 0 by default: mirroring changes the meaning of
         digits, characters and many signs.
+    class_weights: `balanced`: the training loss of an image is weighted by n / (c · images of its class), for
+        n images and c classes; `none` or None: all images weigh the same.
+    sampler: `balanced`: an epoch draws every class equally often, n images in all; `none` or None: every
+        image once. Not together with balanced weights, which would correct twice.
     """
 
     image_size: int | None = None
@@ -47,8 +53,13 @@ class FinetuneSettings:
     oom_accumulation: int = 1
     crop_area: float = 0.7
     hflip: float = 0.0
+    class_weights: str | None = None
+    sampler: str | None = None
 
     def __post_init__(self) -> None:
+        for name in BALANCES:
+            if getattr(self, name) == "none":
+                object.__setattr__(self, name, None)
         checks = {
             "image_size": self.image_size is None or _is_int(self.image_size, 8),
             "max_image_size": self.max_image_size is None or _is_int(self.max_image_size, 8),
@@ -61,12 +72,18 @@ class FinetuneSettings:
             "oom_accumulation": _is_int(self.oom_accumulation, 1),
             "crop_area": _is_number(self.crop_area) and 0 < self.crop_area <= 1,
             "hflip": _is_number(self.hflip) and 0 <= self.hflip <= 1,
+            **{name: getattr(self, name) in (None, "balanced") for name in BALANCES},
         }
         for name, right in checks.items():
             if not right:
                 raise ConfigError(
                     f"objective.settings.{name}={getattr(self, name)!r} is impossible. {_HELP[name]}"
                 )
+        if self.class_weights and self.sampler:
+            raise ConfigError(
+                "objective.settings.class_weights=balanced and sampler=balanced together would correct for "
+                "rare classes twice. Choose one of them."
+            )
 
     @classmethod
     def from_mapping(cls, data: Mapping[str, Any]) -> Self:
@@ -90,6 +107,8 @@ _HELP = {
     "oom_accumulation": "Give a number of chunks, a whole number from 1.",
     "crop_area": "Give a share above 0 and up to 1.",
     "hflip": "Give a probability from 0 to 1.",
+    "class_weights": "Choose none or balanced.",
+    "sampler": "Choose none or balanced.",
 }
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtt.finetune.cv.classification.settings import WHERE_IT_RUNS
+from qtt.statistics.scores import TITLES, find_metric
 from qtt.tasks.contract import Export, ReportParts, Scoreboard, Task, Watch
 from qtt.types import Candidates, MetaFeatures, ModelCard, TaskInfo
 
@@ -24,7 +25,7 @@ class ImageClassification(Task):
     name = "image_classification"
     function = "qtt.finetune.cv.classification.finetune_script"
     examples = "images"
-    score_name = "validation accuracy"
+    metrics = TITLES
     where_it_runs = WHERE_IT_RUNS
     files = "folders (all images below them) and image files of any kind"
 
@@ -42,6 +43,10 @@ class ImageClassification(Task):
         from qtt.finetune.cv.classification.metafeatures import survey_task
 
         return survey_task(task)
+
+    def check_metric(self, task: TaskInfo) -> None:
+        """See `find_metric`."""
+        find_metric(task.metric, task.num_classes)
 
     def check(self, candidates: Candidates, task: TaskInfo) -> None:
         """See `check_candidates`."""
