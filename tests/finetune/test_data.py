@@ -57,6 +57,24 @@ def test_order_is_a_function_of_seed_config_and_epoch() -> None:
     assert len({seed for _, seed in first}) == 3
 
 
+@pytest.mark.parametrize("counts", [(19, 1), (10, 5, 2), (1, 1), (30, 30, 3, 1)])
+def test_a_balanced_epoch_has_every_class_equally_often(counts: tuple[int, ...]) -> None:
+    labels = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
+    order = TrainOrder(sum(counts), 4, seed=1, config_id=2, balance=labels)
+    first = _drawn(order)
+    drawn = np.concatenate([indices for indices, _ in first])
+    assert len(drawn) == sum(counts)
+    classes = np.bincount(labels.numpy()[drawn], minlength=len(counts))
+    assert classes.max() - classes.min() <= 1
+    images = np.bincount(drawn, minlength=sum(counts))
+    for label in range(len(counts)):
+        mine = images[labels.numpy() == label]
+        assert mine.max() - mine.min() <= 1
+    assert _drawn(order) == first
+    order.epoch = 2
+    assert sum(counts) == 2 or _drawn(order) != first
+
+
 def test_evaluation_sees_every_image_once_in_order() -> None:
     batches = [indices.tolist() for indices, _ in EvalOrder(10, 4)]
     assert batches == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]

@@ -1,7 +1,9 @@
 import re
 from typing import TYPE_CHECKING
 
-from qtt.reporting.charts import Chart, chart
+import pytest
+
+from qtt.reporting.charts import Chart, chart, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,3 +54,29 @@ def test_text_is_never_taken_for_formulas_and_is_escaped() -> None:
     assert "$_{bad}^ &amp; &lt;b&gt;花" in drawn.svg
     assert drawn.png.startswith(b"\x89PNG")
     assert b"Software" not in drawn.png
+
+
+@pytest.mark.parametrize("high", [3.0, 20.0, 400.0, 1e7])
+@pytest.mark.parametrize("axis", ["x", "y"])
+def test_log_axes_print_plain_numbers_that_are_few_and_some(high: float, axis: str) -> None:
+    def plot(figure: "Figure") -> None:
+        axes = figure.add_subplot()
+        values = [0.9, 1.5, high]
+        axes.plot(values, values, "o")
+        getattr(axes, f"set_{axis}scale")("log")
+        getattr(axes, f"set_{'y' if axis == 'x' else 'x'}ticks")([])
+
+    drawn = chart("a", "A chart", plot, alt="")
+    assert "mathdefault" not in drawn.svg
+    assert "$" not in drawn.svg
+    labels = [float(text) for text in re.findall(r">([^<>]*)</text>", drawn.svg)]
+    assert labels == sorted(labels) or labels == sorted(labels, reverse=True)
+    assert 2 <= len([label for label in labels if 0.5 <= label <= 2 * high]) <= 12
+
+
+def test_long_labels_are_wrapped_and_lose_nothing() -> None:
+    text = "optimizer=quick_pretrained, narrow = adam, sgd, lr = 0.001"
+    lines = wrapped(text, 24).split("\n")
+    assert " ".join(lines) == text
+    assert max(map(len, lines)) <= 27  # its longest word
+    assert wrapped("", 10) == ""

@@ -3,6 +3,7 @@
 import itertools
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,36 @@ def test_labels_name_what_differs_but_the_seed() -> None:
     assert group_labels(runs[:2]) == ["all runs", "all runs"]
     other = [runs[0], runs[0] | {"dataset.path": "data/birds"}]
     assert group_labels(other) == ["path = data/leaves", "path = data/birds"]
+
+
+def test_labels_are_the_options_that_were_chosen() -> None:
+    quick = {"optimizer._target_": "qtt.quick_tune", "optimizer.weights": "mtlbm/micro", "lr": 1}
+    random = {"optimizer._target_": "qtt.RandomOptimizer", "lr": 1}
+    chosen = [{"optimizer": name, "dataset": "digits"} for name in ("quick_pretrained", "random")]
+    assert group_labels([quick, random], chosen) == ["optimizer=quick_pretrained", "optimizer=random"]
+    other = quick | {"optimizer.weights": "mtlbm/mini"}
+    labels = group_labels([quick, random, other, random | {"lr": 2}], [*chosen, *chosen])
+    assert labels == [
+        "optimizer=quick_pretrained, lr = 1, weights = mtlbm/micro",
+        "optimizer=random, lr = 1",
+        "optimizer=quick_pretrained, lr = 1, weights = mtlbm/mini",
+        "optimizer=random, lr = 2",
+    ]
+    # the same settings by another name are no difference; without choices all is as before
+    assert group_labels([quick, quick], chosen) == ["all runs", "all runs"]
+    assert group_labels([quick, random], [chosen[0], {}]) == ["quick_tune", "RandomOptimizer"]
+
+
+def test_paths_with_the_same_end_are_told_apart() -> None:
+    runs = [{"dataset.path": f"/data/{name}/images/train"} for name in ("cats", "dogs")]
+    assert group_labels(runs) == ["path = cats/images/train", "path = dogs/images/train"]
+
+
+def test_searches_for_different_metrics_are_said_not_to_compare(tmp_path: Path, write_run: WriteRun) -> None:
+    views = [write_run(tmp_path / name, _told((1, 0.5))) for name in "ab"]
+    other = replace(views[1].record, task=replace(views[1].record.task, metric="macro_f1"))
+    html = comparison_report([views[0], replace(views[1], record=other)]).html
+    assert "different metrics, accuracy and macro_f1" in html
 
 
 def test_settings_that_only_some_have_do_not_vanish() -> None:

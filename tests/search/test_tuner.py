@@ -14,13 +14,16 @@ import pytest
 
 import objectives
 from clocks import HOURS, MovableClock, movable_clock
+from qtt.artifacts.pretrained import get_pretrained_optimizer
 from qtt.cli.messages import errors_for_people
 from qtt.errors import ConfigError, PredictionError
 from qtt.evaluation import inline, process
 from qtt.optimizers.random import EpochwiseRandomOptimizer
 from qtt.runs.history import History
+from qtt.search.loop import notes
 from qtt.search.tuner import QuickTuner
 from qtt.support.files import write_json
+from qtt.tasks import load_task
 from qtt.tracking.base import Summary
 from qtt.tracking.csv import CsvTracker
 from qtt.types import Candidates, Objective, Result, Status, TaskInfo, Trial
@@ -278,6 +281,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 import objectives
 from qtt.optimizers.random import EpochwiseRandomOptimizer
+from qtt.search.loop import notes
 from qtt.search.tuner import QuickTuner
 from qtt.types import Candidates, TaskInfo
 
@@ -325,3 +329,33 @@ def test_a_full_disk_ends_a_search_that_goes_on_when_there_is_room(
     summary = _tuner(run).run(TASK, evaluations=30)
     undisturbed = _tuner(small_disk / "other").run(TASK, evaluations=30)
     assert _steps(summary) == _steps(undisturbed)
+
+
+def test_the_default_metric_leaves_no_trace_and_another_one_is_another_search(tmp_path: Path) -> None:
+    _tuner(tmp_path).run(TASK, evaluations=1)
+    assert "metric" not in json.loads((tmp_path / "task.json").read_text())
+    _tuner(tmp_path).run(TASK, evaluations=2)
+    with pytest.raises(ConfigError, match="metric is None there and 'macro_f1' here"):
+        _tuner(tmp_path).run(replace(TASK, metric="macro_f1"), evaluations=3)
+    other = tmp_path / "other"
+    _tuner(other).run(replace(TASK, metric="macro_f1"), evaluations=1)
+    assert _tuner(other).run(replace(TASK, metric="macro_f1"), evaluations=2).history.evaluations == 2
+    assert json.loads((other / "task.json").read_text())["metric"] == "macro_f1"
+
+
+def test_a_metric_that_the_task_does_not_have_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    optimizer = EpochwiseRandomOptimizer(seed=1)
+    optimizer.setup(Candidates(({"lr": 0.1},)))
+    tuner = QuickTuner(optimizer, load_task("image_classification"), tmp_path / "run", trackers=())
+    with pytest.raises(ConfigError, match="Did you mean 'accuracy'"):
+        tuner.run(replace(TASK, metric="acuracy"), evaluations=1)
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_was_meta_learned_on_accuracy_is_said_to_be_so() -> None:
+    learned = get_pretrained_optimizer("mtlbm/micro", model_hub="tiny")
+    assert notes(learned, TASK) == ()
+    (note,) = notes(learned, replace(TASK, metric="macro_f1"))
+    assert "meta-learned on accuracy" in note
+    assert "macro_f1" in note
+    assert notes(get_pretrained_optimizer("cold"), replace(TASK, metric="macro_f1")) == ()

@@ -115,6 +115,7 @@ def test_texts_hold_table_failures_and_configuration(tmp_path: Path) -> None:
     assert best.startswith("| 2 | 0.8 | 1 | 1 | 1.5 | resnet | 0.001 |")
     assert _texts(tmp_path, "failures") == ["**0000 vit**: out of [memory]"]
     assert _texts(tmp_path, "config") == ["```yaml\nseed: 7\n```"]
+    assert _texts(tmp_path, "metric") == ["accuracy"]
 
 
 def test_hyperparameters_are_there_for_comparing_pipelines(tmp_path: Path) -> None:

@@ -92,6 +92,7 @@ def test_tables_summary_config_and_incumbent_are_there(tmp_path: Path) -> None:
     records = _records(tmp_path)
     config = next(record["run"]["config"]["update"] for record in records if record["type"] == "run")
     assert config["config"] == {"budget": {"seconds": 60}}
+    assert config["metric"] == "accuracy"
     assert config["candidates"] == 3
     artifacts = {r["artifact"]["type"]: r["artifact"] for r in records if r["type"] == "artifact"}
     contents = artifacts["model"]["manifest"]["contents"]

@@ -29,6 +29,9 @@ WIDTH, HEIGHT = 4.9, 3.3
 
 DOTS_PER_INCH = 200
 
+LONGEST = 36
+"""Letters of a word from which on it is broken."""
+
 FEW_DECADES, MOST_TICKS = 300.0, 9
 """Range of a log axis up to which 2 and 5 have labels too, and the most labels of it."""
 
@@ -143,8 +146,9 @@ def look(position: int) -> tuple[str, str]:
 
 
 def wrapped(text: str, width: int) -> str:
-    """A label in lines that fit beside an axis or under it; nothing of it is cut."""
-    return "\n".join(textwrap.wrap(text, width)) or text
+    """A label in lines that fit beside an axis or under it: nothing is cut, and few words are broken."""
+    longest = max((len(word) for word in text.split()), default=0)
+    return "\n".join(textwrap.wrap(text, max(width, min(longest, LONGEST)))) or text
 
 
 def legend_below(figure: "Figure", axes: "Axes", columns: int = 3) -> None:

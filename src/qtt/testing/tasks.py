@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from qtt.errors import DatasetError
+from qtt.errors import ConfigError, DatasetError
 from qtt.evaluation.step import run_step
 from qtt.optimizers.random import EpochwiseRandomOptimizer
 from qtt.runs.record import RunRecord
@@ -122,6 +122,31 @@ class TaskContract(ABC):
         stepwise = self.trained(replace(info, work_dir=tmp_path / "a"), *range(1, self.epochs + 1))
         at_once = self.trained(replace(info, work_dir=tmp_path / "b"), self.epochs)
         assert [(r.fidelity, r.score) for r in stepwise] == [(r.fidelity, r.score) for r in at_once]
+
+    def test_every_metric_is_a_score_from_0_to_1(self, tmp_path: Path) -> None:
+        info = self.described(tmp_path)
+        for metric in self.make().metrics:
+            asked = replace(info, metric=metric, work_dir=tmp_path / metric)
+            try:
+                self.make().check_metric(asked)
+            except ConfigError:
+                continue  # not for this dataset
+            (result,) = self.trained(asked, 1)
+            assert result.succeeded, result.info
+            assert 0 <= result.score <= 1
+            for name in ("stderr", "baseline"):  # where it reports them
+                value = result.reported(name)
+                assert value is None or 0 <= value <= 1
+            assert self.make().score_name(metric)
+
+    def test_an_unknown_metric_is_refused_with_those_there_are(self, tmp_path: Path) -> None:
+        task = self.make()
+        try:
+            task.check_metric(replace(self.described(tmp_path), metric="nonsense"))
+        except ConfigError as error:
+            assert any(metric in str(error) for metric in task.metrics)
+        else:
+            raise AssertionError("check_metric() must raise ConfigError for a metric that there is not")
 
     def test_weights_are_left_of_epochs_that_beat_the_best(self, tmp_path: Path) -> None:
         info = self.described(tmp_path)

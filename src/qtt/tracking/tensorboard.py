@@ -24,7 +24,7 @@ class TensorboardTracker:
     """Writes `tensorboard/` into the run folder: look at it with `tensorboard --logdir RUN_DIR/tensorboard`.
 
     search              incumbent/by_seconds and by_epochs; score, seconds and failures over the number of
-                        results; the table of pipelines, the failures and the configuration as texts
+                        results; the table of pipelines, failures, configuration and metric as texts
     pipelines/0042 vit  one run for each pipeline: curve/score, curve/best and curve/seconds over its epochs,
                         all pipelines in one chart; its hyperparameters, for the tab HParams
 
@@ -53,6 +53,7 @@ class TensorboardTracker:
         empty_events(self._folder)
         self._search = EventFile(self._folder / "search", self._began)
         self._search.text("config", _config(search), 0, 0.0)
+        self._search.text("metric", search.task.metric, 0, 0.0)
         history = History()
         for entry in search.entries:
             history.add(entry.result)

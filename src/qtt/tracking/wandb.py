@@ -16,6 +16,7 @@ from qtt.errors import ConfigError
 from qtt.runs.history import History
 from qtt.runs.kept_models import FACTS, INCUMBENT, WEIGHTS
 from qtt.statistics import pipeline_table
+from qtt.statistics.certainty import Certainty
 from qtt.tracking.background import BackgroundTracker
 from qtt.tracking.base import SearchInfo, Summary
 from qtt.tracking.wandb_state import WandbState
@@ -101,6 +102,7 @@ class _Run:
         self._define_metrics()
         self._models = dict(enumerate(map(_model, search.candidates.configs)))
         self._candidates = search.candidates
+        self._title = f"Learning curves: {search.task.metric}"
         self._next_chart = FIRST_CHART
         self._steps = self._known = max(self._state.logged, self._run.step - 1 if self._run.resumed else 0)
         history = History()
@@ -206,7 +208,7 @@ class _Run:
             return {}
         table = wandb.Table(columns=list(CURVE_COLUMNS), data=rows)
         chart = wandb.plot.line(
-            table, "epoch", "score", stroke="pipeline", title="Learning curves", split_table=True
+            table, "epoch", "score", stroke="pipeline", title=self._title, split_table=True
         )
         return {"curves": chart}
 
@@ -234,6 +236,7 @@ def _config(search: SearchInfo) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "optimizer": search.optimizer,
         "dataset": search.task.path.name,
+        "metric": search.task.metric,
         "seed": search.task.seed,
         "budget_seconds": search.budget.seconds,
         "budget_evaluations": search.budget.evaluations,
@@ -257,6 +260,8 @@ def _figures(summary: Summary) -> dict[str, Any]:
     if best is not None:
         config: Mapping[str, Any] = summary.candidates.configs[best.config_id]
         figures |= {"incumbent": best.score, "incumbent_id": best.config_id}
+        known = Certainty.of(best)
+        figures |= {"incumbent_stderr": known.stderr, "majority_baseline": known.baseline}
         figures |= {"incumbent_epoch": best.fidelity, "incumbent_config": dict(config)}
     return figures
 
