@@ -147,7 +147,8 @@ def look(position: int) -> tuple[str, str]:
 
 def wrapped(text: str, width: int) -> str:
     """A label in lines that fit beside an axis or under it: nothing is cut, and few words are broken."""
-    longest = max((len(word) for word in text.split()), default=0)
+    text = text.replace(" = ", "\u00a0=\u00a0")  # a setting stays with its value
+    longest = max((len(word) for word in text.split(" ")), default=0)
     return "\n".join(textwrap.wrap(text, max(width, min(longest, LONGEST)))) or text
 
 

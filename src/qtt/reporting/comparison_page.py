@@ -100,7 +100,7 @@ def _sections(groups: Sequence[Group], charts: Sequence[Chart]) -> list[Section]
 
 def _over_time(groups: Sequence[Group]) -> Chart:
     end = max(run.record.elapsed for group in groups for run in group.with_results)
-    name = groups[0].runs[0].score_name
+    name = _score_name(groups)
 
     bands = [band(group.with_results) for group in groups]
     low = min(float(np.min(b.mean if b.low is None else b.low)) for b in bands)
@@ -130,6 +130,12 @@ def _over_time(groups: Sequence[Group]) -> Chart:
         note=note,
         inches=(WIDTH, height),
     )
+
+
+def _score_name(groups: Sequence[Group]) -> str:
+    """What all scores are; of different metrics just that."""
+    names = {run.score_name for group in groups for run in group.runs}
+    return names.pop() if len(names) == 1 else "score"
 
 
 def _group(axes: "Axes", group: Group, found: Band, unit: Callable[[float], float], position: int) -> None:
@@ -165,7 +171,7 @@ def _look(position: int) -> tuple[str, str, Any]:
 
 
 def _final(groups: Sequence[Group]) -> Chart:
-    name = groups[0].runs[0].score_name
+    name = _score_name(groups)
     labels = [wrapped(group.label, BESIDE) for group in groups]
     lines = sum(max(label.count("\n"), 1) for label in labels)
 
@@ -238,8 +244,8 @@ def _scores(groups: Sequence[Group]) -> str:
                 number(float(np.mean(epochs)), f"{np.mean(epochs):.0f}"),
             ]
         )
-    view = groups[0].runs[0]
-    heads = ["group", view.score_name, "majority baseline", view.test_name, "runs with results", "epochs"]
+    test = groups[0].runs[0].test_name
+    heads = ["group", _score_name(groups), "majority baseline", test, "runs with results", "epochs"]
     return page.table("Final scores by group, best first: mean ± standard deviation", heads, rows)
 
 

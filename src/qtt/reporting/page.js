@@ -19,3 +19,11 @@ for (const table of document.querySelectorAll("table[data-sortable]")) {
   }));
 }
 addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((d) => { d.open = true; }));
+
+// a table that goes on at the right fades there
+for (const area of document.querySelectorAll(".scroll")) {
+  const look = () => area.classList.toggle("more", area.scrollLeft + area.clientWidth < area.scrollWidth - 2);
+  area.addEventListener("scroll", look, { passive: true });
+  new ResizeObserver(look).observe(area);
+  look();
+}

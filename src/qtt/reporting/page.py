@@ -10,6 +10,9 @@ from qtt.reporting.charts import Chart
 
 ASSETS = Path(__file__).parent
 
+LONG = 30
+"""Letters beyond which an entry of a table is wrapped."""
+
 MANY = 12
 """Columns beyond which a table has upright headings in print."""
 
@@ -135,6 +138,8 @@ def _header(name: str, sortable: bool, numeric: bool) -> str:
 
 def _cell(position: int, cell: Cell) -> str:
     order = "" if cell.order is None else f' data-order="{cell.order!r}" class="number"'
+    if cell.order is None and len(cell.text) > LONG:
+        order = ' class="long"'
     name, scope = ("td", "") if position else ("th", ' scope="row"')
     return f"<{name}{scope}{order}>{escape(cell.text)}</{name}>"
 

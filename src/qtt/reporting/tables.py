@@ -11,7 +11,7 @@ from qtt.reporting.run_view import RunView
 from qtt.reporting.spending import spending
 from qtt.statistics import pipeline_table
 from qtt.statistics.certainty import TIE, legend
-from qtt.types import Status
+from qtt.types import ModelCard, Status
 
 FIRST = {
     "config_id": "pipeline",
@@ -30,6 +30,11 @@ def number(value: float | None, text: str | None = None) -> Cell:
     return Cell("") if value is None else Cell(f"{value:g}" if text is None else text, float(value))
 
 
+def _millions(card: ModelCard | None) -> Cell:
+    """Million parameters of a model."""
+    return Cell("") if card is None else number(card.params, f"{card.params:.3g}")
+
+
 def models(view: RunView) -> str:
     """What was tried of each model, the best first."""
     spent = {row.name: row for row in spending(view)}
@@ -40,7 +45,7 @@ def models(view: RunView) -> str:
         assert best is not None
         cells = [Cell(name), number(best.score, words.score(best.score)), number(row.pipelines)]
         cells += [number(row.epochs), number(row.total, f"{row.total:.0f}")]
-        rows.append([*cells, number(None if card is None else card.params)])
+        rows.append([*cells, _millions(card)])
     heads = ["model", "best", "tried", "epochs", "seconds", "million params"]
     return page.table("Models: best score, pipelines tried, what was spent", heads, rows, sortable=False)
 
@@ -139,7 +144,7 @@ def kept(view: RunView) -> str:
                     number(v, words.score(v)) if (v := tested[model.name].get(name)) is not None else Cell("")
                     for name in figures
                 ),
-                number(None if model.card is None else model.card.params),
+                _millions(model.card),
                 number(megabytes, f"{megabytes:.1f}"),
             ]
         )
