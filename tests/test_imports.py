@@ -153,6 +153,13 @@ def test_light_modules_load_no_torch(module: str) -> None:
     } & set(loaded)
 
 
+@pytest.mark.parametrize("module", ["qtt.statistics.scores", "qtt.finetune.cv.classification.task"])
+def test_scores_cost_a_training_process_nothing(module: str) -> None:
+    code = f"import sys, {module}; print('pandas' in sys.modules, 'scipy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False False\n"
+
+
 def test_public_names_resolve() -> None:
     for name in qtt.__all__:
         assert getattr(qtt, name) is not None

@@ -86,8 +86,11 @@ def test_a_quiet_search_prints_its_result_alone(tmp_path: Path) -> None:
     assert lines[0].startswith("Best 1 of 1 pipeline")
     rest = [line for line in lines[1:] if line[0] not in "┏┃┡│└"]
     assert [line.split(":")[0].split(" in ")[0] for line in rest] == [
+        "score",
         "Best pipeline",
         "test accuracy",
+        "test standard error",
+        "test majority baseline",
         "Results are",
         "To search on",
     ]

@@ -1,18 +1,19 @@
 """What a search found, as tables."""
 
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from qtt.runs.history import History
 from qtt.statistics.certainty import ties
 from qtt.types import Candidates
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 HEADLINE = ("opt", "lr", "batch_size", "pct_to_freeze", "sched", "layer_decay", "data_augmentation")
 """Hyperparameters that say most about a pipeline, shown where there is room for a few."""
 
 
-def pipeline_table(history: History, candidates: Candidates) -> pd.DataFrame:
+def pipeline_table(history: History, candidates: Candidates) -> "pd.DataFrame":
     """One row per observed pipeline, best first (tool paper, Figure 6).
 
     Columns: config_id, score (best so far), where the objective reports it stderr (standard error of that
@@ -20,6 +21,8 @@ def pipeline_table(history: History, candidates: Candidates) -> pd.DataFrame:
     seconds (spent on it), model, then every hyperparameter that differs between observed pipelines; inactive
     ones are missing.
     """
+    import pandas as pd  # training processes score without it
+
     rows: list[dict[str, Any]] = []
     tied = {history.incumbent.config_id, *ties(history)} if history.incumbent is not None else set()
     certain = any(seen.stderr is not None for i in history.observed if (seen := history.best(i)) is not None)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from qtt.errors import ConfigError
 
@@ -74,6 +73,8 @@ def placements(scores: Array, positive: NDArray[np.bool_]) -> tuple[Array, Array
     Raises:
         ConfigError: all examples are of one class.
     """
+    from scipy.stats import rankdata  # which takes a second to import, and few need
+
     if positive.all() or not positive.any():
         raise ConfigError("AUROC compares two classes, but all of these examples are of one.")
     ranks = rankdata(scores)
