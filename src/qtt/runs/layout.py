@@ -63,12 +63,19 @@ LAYOUT = (
         when="the search was started on the command line",
     ),
     RunFile(
+        "choices.json",
+        Room.SEARCHED,
+        "`python -m qtt.run`",
+        "The option that was chosen of each config group, by which reports call the search.",
+        when="the search was started on the command line",
+    ),
+    RunFile(
         "task.json",
         Room.SEARCHED,
         "the tuner",
         "The dataset: its folder, its classes, how it is split, a hash of what it held when the search "
-        "began; the objective's settings. A `source` says how images are laid out that are not in "
-        "folders of splits.",
+        "began; the objective's settings; the `metric` where it is not accuracy. A `source` says how images "
+        "are laid out that are not in folders of splits.",
         (
             "path",
             "class_names",
