@@ -130,7 +130,7 @@ def test_no_weights_anywhere_names_the_three_ways() -> None:
     with pytest.raises(ModelHubError) as caught:
         create_model(ModelHub.load("table4")["dla46x_c"], 3)
     message = str(caught.value)
-    for way in ("the package", "dla46x_c.in1k.safetensors", "Hugging Face", "python -m qtt.fetch"):
+    for way in ("(1) packages", "dla46x_c.in1k.safetensors", "Hugging Face", "python -m qtt.fetch"):
         assert way in message
 
 
