@@ -65,6 +65,8 @@ def test_a_registered_one_joins_the_full_space_and_others_by_name() -> None:
 
 def test_narrowing_a_registered_one_is_checked_like_any_other() -> None:
     register(Hyperparameter("head_lr", Range(1e-4, 1.0, log=True), 0.01))
+    whole = build_space("quickstart", HUB, {"head_lr": Range(1e-4, 1.0, log=True)})
+    assert ConfigManager(whole, HUB).options["head_lr"].log
     with pytest.raises(ConfigError, match=r"narrow.head_lr has 3; it may have a number from 0.0001 to 1"):
         build_space("full", HUB, {"head_lr": [3]})
     with pytest.raises(ConfigError, match=r"head_lr keeps no option.* a number from"):

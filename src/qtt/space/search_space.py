@@ -4,7 +4,7 @@ Options and conditions are those of the papers (Quick-Tune, ICLR 2024, appendix;
 Table 3). "None" is Python's None; a hyperparameter that is not active is absent from a config.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ConfigSpace import (
@@ -61,7 +61,7 @@ quickstart: narrow, for small models and short searches on CPU cores."""
 def build_space(
     variant: str,
     models: ModelHub | Iterable[str],
-    narrow: Mapping[str, Sequence[Any]] | None = None,
+    narrow: Mapping[str, Options] | None = None,
     *,
     extras: bool = True,
 ) -> ConfigurationSpace:
@@ -137,9 +137,11 @@ def _holding(options: Options, active: tuple[Any, ...]) -> list[Any]:
     return [value for value in options if value in active]
 
 
-def _keep(name: str, options: Options, keep: Sequence[Any]) -> tuple[Any, ...]:
-    """The options to keep, in the order of the space; of a range any of its numbers."""
-    if isinstance(keep, str) or not isinstance(keep, Iterable):
+def _keep(name: str, options: Options, keep: Options) -> Options:
+    """The options to keep, in the order of the space; of a range itself, or any of its numbers."""
+    if keep == options:
+        return options
+    if isinstance(keep, str | Range) or not isinstance(keep, Iterable):
         raise ConfigError(f"narrow.{name} must be a list of options, not {keep!r}.")
     kept = [_match(name, options, value) for value in keep]
     if not kept:
