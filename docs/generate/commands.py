@@ -12,8 +12,8 @@ FIRST = ("run", "report", "statistics", "finetune", "leaderboard", "predict", "e
 
 INTRODUCTION = """# Commands
 
-What each command says of itself with `--help`. Where a virtual environment is not active, write
-`.venv/bin/python`."""
+What each command says of itself with `--help`. `qtt NAME …` does what `python -m qtt.NAME …` does, and `qtt` alone
+lists the commands. Where a virtual environment is not active, write `.venv/bin/python`."""
 
 
 def commands(root: Path) -> list[str]:

@@ -9,6 +9,7 @@ import pytest
 from guides import ROOT, Block, blocks, run, understand
 from images import write_image_folder
 from qtt.runs.record import RunRecord
+from waiting import LIMIT
 
 DOCS = ROOT / "docs"
 PAGES = {path.relative_to(DOCS).as_posix(): path.read_text(encoding="utf-8") for path in DOCS.rglob("*.md")}
@@ -61,10 +62,11 @@ def test_blocks_run_as_printed(page: str, mine: list[Block], place: Path) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(4 * LIMIT)
 @pytest.mark.parametrize(("page", "mine"), parameters(slow=True))
 def test_slow_pages_run_as_printed(page: str, mine: list[Block], place: Path) -> None:
     for block in mine:
-        run(block, place, timeout=900)
+        run(block, place)
 
 
 def test_most_blocks_run() -> None:

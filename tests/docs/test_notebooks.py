@@ -8,6 +8,7 @@ import pytest
 from nbclient import NotebookClient
 
 from guides import ROOT, environment
+from waiting import LIMIT
 
 NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
 TRAINS = ("own_images",)
@@ -26,7 +27,7 @@ def test_notebooks_run(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         monkeypatch.setenv(name, value)
     notebook = nbformat.read(path, as_version=4)
     resources = {"metadata": {"path": str(tmp_path)}}
-    NotebookClient(notebook, timeout=280, kernel_name="python3", resources=resources).execute()
+    NotebookClient(notebook, timeout=int(LIMIT), kernel_name="python3", resources=resources).execute()
     assert all(cell.outputs or cell.source.startswith("from") for cell in _code(notebook)[1:])
 
 

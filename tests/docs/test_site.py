@@ -11,9 +11,7 @@ import plain_attributes
 import pytest
 
 from guides import ROOT
-
-pytestmark = pytest.mark.timeout(900)
-"""The build takes a quarter of a minute, and many times that where other work is going on."""
+from waiting import LIMIT
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +20,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("documentation") / "site"
     line = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "NO_MKDOCS_2_WARNING": "1"}
-    done = subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=800)
+    done = subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=LIMIT)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
 
