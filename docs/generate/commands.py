@@ -12,8 +12,8 @@ FIRST = ("run", "report", "statistics", "finetune", "leaderboard", "predict", "e
 
 INTRODUCTION = """# Commands
 
-What each command says of itself with `--help`. `qtt NAME …` does what `python -m qtt.NAME …` does, and `qtt` alone
-lists the commands. Where a virtual environment is not active, write `.venv/bin/python`."""
+What each command says of itself with `--help`. `qtt NAME …` does what `python -m qtt.NAME …` does, and `qtt`
+alone lists the commands. Where a virtual environment is not active, write `.venv/bin/python`."""
 
 
 def commands(root: Path) -> list[str]:
@@ -53,7 +53,14 @@ def said_help(root: Path, command: str, *arguments: str) -> str:
         RuntimeError: it fails.
     """
     line = [sys.executable, "-m", command, *arguments, "--help"]
-    environment = {**os.environ, "COLUMNS": "88", "NO_COLOR": "1", "PYTHONPATH": str(root / "src")}
+    active = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    environment = {
+        **os.environ,
+        "COLUMNS": "88",
+        "NO_COLOR": "1",
+        "PATH": active,  # as in an active environment, so that commands call it `python`
+        "PYTHONPATH": str(root / "src"),
+    }
     done = subprocess.run(line, cwd=root, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(line)} failed:\n{done.stderr}")
