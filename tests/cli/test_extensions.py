@@ -14,6 +14,7 @@ from qtt.curves.writing import write_table
 from qtt.errors import ConfigError
 from qtt.space.config_manager import ConfigManager
 from recorded import frames, recorded
+from waiting import LIMIT
 
 SOURCE = """
 from qtt.hub.model_hub import ModelHub
@@ -157,4 +158,4 @@ def test_help_lists_them_and_a_benchmark_replays_them(
 
 def _call(command: str, *arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
     words = [sys.executable, "-m", f"qtt.{command}", *arguments]
-    return subprocess.run(words, cwd=cwd, capture_output=True, text=True, timeout=240)
+    return subprocess.run(words, cwd=cwd, capture_output=True, text=True, timeout=LIMIT)

@@ -11,6 +11,7 @@ import pytest
 import qtt
 from qtt.cli import main as program
 from qtt.cli.commands import COMMANDS
+from waiting import LIMIT
 
 SOURCE = Path(qtt.__file__).parent
 WITH_CONFIGURATION = ("run", "collect", "metatrain", "benchmark")
@@ -36,7 +37,7 @@ def script(tmp_path: Path) -> Path:
 
 def _call(*words: str | Path, cwd: Path) -> "subprocess.CompletedProcess[str]":
     command = [str(word) for word in words]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=240)
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=LIMIT)
 
 
 def test_every_module_that_can_be_run_is_a_command() -> None:
