@@ -143,19 +143,22 @@ def test_help_reads_well(tmp_path: Path) -> None:
     ids=["Ctrl-C", "SIGTERM", "SIGTERM to all processes"],
 )
 def test_an_interrupt_ends_cleanly_and_says_how_to_go_on(tmp_path: Path, signum: int, send: Any) -> None:
-    arguments = [word for word in SEARCH if not word.startswith("budget")] + ["budget.seconds=7200"]
+    arguments = [word for word in SEARCH if not word.startswith("budget")] + [f"budget.seconds={LIMIT:g}"]
     command = [sys.executable, "-m", "qtt.run", *arguments]
     pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    search = subprocess.Popen(command, cwd=tmp_path, start_new_session=True, **pipes)
-    assert search.stdout is not None
-    for line in search.stdout:
-        if line.startswith("Results go to"):
-            break
-    (folder,) = (tmp_path / "runs" / "quickstart").iterdir()
-    journal = folder / "journal.jsonl"
-    wait_until(lambda: journal.exists() and journal.read_text(), search)  # until it trains
-    send(search.pid, signum)
-    out, err = search.communicate(timeout=LIMIT)
+    with subprocess.Popen(command, cwd=tmp_path, start_new_session=True, **pipes) as search:
+        try:
+            assert search.stdout is not None
+            for line in search.stdout:
+                if line.startswith("Results go to"):
+                    break
+            (folder,) = (tmp_path / "runs" / "quickstart").iterdir()
+            journal = folder / "journal.jsonl"
+            wait_until(lambda: journal.exists() and journal.read_text(), search)  # until it trains
+            send(search.pid, signum)
+            out, err = search.communicate(timeout=LIMIT)
+        finally:
+            search.kill()
     assert search.returncode == 130, err
     assert err == ""
     assert "Interrupted; everything finished is kept." in out

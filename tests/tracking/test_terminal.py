@@ -62,7 +62,7 @@ def _session(arguments: Sequence[str], cwd: Path, interrupt_at: str, times: int 
 SEARCH = [
     "+experiment=quickstart",
     "num_candidates=8",
-    "budget.seconds=7200",
+    f"budget.seconds={LIMIT:g}",
     "search_space.narrow={batch_size:[64],sched:[cosine],opt:[adamw],lr:[0.001]}",
     "run_dir=run",
 ]
