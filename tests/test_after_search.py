@@ -116,7 +116,7 @@ def test_leaderboard_shows_every_network_and_what_is_wrong(
     shown = capsys.readouterr().out
     kept = RunRecord.load(kept_run).kept()
     assert f"{len(kept)} networks on 9 images" in shown
-    assert "top-1" in shown and "ECE" in shown and "params (M)" in shown
+    assert "accuracy" in shown and "recall" in shown and "ECE" in shown and "params (M)" in shown
     assert "5 images of classes that the search does not know are left out: zebra (5)." in shown
     assert "about which nothing is said: blue." in shown
     assert "1 images cannot be read and are left out: Image " in shown
