@@ -16,6 +16,7 @@ import shlex
 import subprocess
 import sys
 import tomllib
+import warnings
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -135,7 +136,8 @@ def understand_command(module: str, arguments: list[str]) -> None:
         patch.object(sys, "argv", [module, *arguments]),
     ):
         try:
-            runpy.run_module(module, run_name="__main__", alter_sys=False)
+            with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # it was imported before
+                runpy.run_module(module, run_name="__main__", alter_sys=False)
         except Understood:
             return
     raise AssertionError(f"python -m {module} parsed no arguments")

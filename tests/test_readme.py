@@ -117,7 +117,7 @@ def test_the_example_of_what_follows_a_search_runs(kept_run: Path, tmp_path: Pat
     shutil.copytree(test, tmp_path / "path" / "to" / "images")
     shutil.copytree(test, tmp_path / "path" / "to" / "dataset" / "test")
     shown = run_script(EXAMPLES[1], tmp_path).stdout
-    for column in ("epochs", "config_id", "probability"):
+    for column in ("config_id", "score", "probability"):
         assert column in shown
     assert (tmp_path / "exported" / "model.safetensors").exists()
 

@@ -145,7 +145,7 @@ def test_help_lists_them_and_a_benchmark_replays_them(
     write_table(tmp_path / "table", frames([recorded("A", n=8, seed=0)]), source="synthetic")
     listed = _call("run", "--help", cwd=tmp_path).stdout
     assert "\noptimizer: asha, mine, quick" in listed
-    assert "\nmodel_hub: folder, mine, table4" in listed
+    assert "\nmodel_hub: auto, folder, lite, mine, modern" in listed
     assert "\nobjective: finetune, sounds\n" in listed
     settings = ["table=table", "policies=[random,mine]", "hub=null", "seeds=1", "workers=2", "seconds=500"]
     done = _call("benchmark", *settings, "out=out", cwd=tmp_path)

@@ -114,9 +114,9 @@ def test_policies_that_count_as_the_same_for_all_seeds_are(
     for contestant in folds.CONTESTANTS:
         if contestant.seeded:
             continue
-        job = Job(contestant.policy(folders), problem, 0, 40.0)
+        job = Job(contestant.policy(folders), problem, 0, 400.0)
         first, second = job.run(), replace(job, seed=1).run()
-        assert len(first.scores) > 8
+        assert len(first.scores) > 5
         assert np.array_equal(first.scores, second.scores), contestant.name
 
 

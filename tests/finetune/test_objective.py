@@ -15,7 +15,7 @@ from torch.nn import functional
 from images import write_image_folder
 from models import FAMILIES
 from pipelines import PLAIN, RICH, checkpoint, forget, learned, run
-from qtt.errors import ConfigError, DatasetError
+from qtt.errors import ConfigError, DatasetError, EnvironmentFault
 from qtt.finetune.cv.classification import objective
 from qtt.finetune.cv.classification.checkpoint import load_checkpoint
 from qtt.finetune.cv.classification.data import DataStore, TrainOrder
@@ -242,7 +242,7 @@ def test_impossible_requests(make_task: MakeTask) -> None:
     with pytest.raises(ConfigError, match=r"sp_reg=-1 is impossible"):
         run(make_task(), PLAIN | {"sp_reg": -1}, 1)
     if not torch.cuda.is_available():
-        with pytest.raises(ConfigError, match="device=cuda, but torch finds no CUDA device"):
+        with pytest.raises(EnvironmentFault, match="device=cuda, but torch finds no CUDA device"):
             run(make_task(settings={"device": "cuda"}), PLAIN, 1)
     with pytest.raises(ConfigError, match="'imagesize'"):
         run(make_task(settings={"imagesize": 3}), PLAIN, 1)

@@ -61,7 +61,7 @@ def test_every_family_trains_with_all_of_them(make_pretrained_task: MakeTask, mo
     """What is saved is timm's model, and nothing of the source."""
     task = make_pretrained_task(best_score=-1.0)
     (result,) = run(task, ALL | {"model": model}, 1)
-    assert set(result.info) == {"train_loss", "val_loss", "lr"}
+    assert set(result.info) == {"train_loss", "val_loss", "lr", "stderr", "examples", "baseline"}
     names = build(model).state_dict().keys()
     state = checkpoint(task)
     assert state["network"].keys() == names

@@ -86,7 +86,7 @@ def test_a_checkpoint_of_the_time_before_metrics_goes_on(make_task: MakeTask) ->
     }
     content = {
         "config": PLAIN,
-        "card": task.card("test_resnet").to_dict(),
+        "card": task.card("test_resnet").trained(),
         "classes": list(task.class_names),
         "val_fraction": task.val_fraction,
         "seed": task.seed,
