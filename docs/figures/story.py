@@ -8,7 +8,7 @@ import pandas as pd
 from qtt.artifacts.pretrained import quick_tune
 from qtt.optimizers.acquisition import expected_epochs, improvement, log_improvement_per_second
 from qtt.optimizers.quick import QuickTune
-from qtt.testing import METAFEATURES, SyntheticCurves, SyntheticSpace
+from qtt.testing import METAFEATURES, SyntheticCurves, SyntheticSpace, play
 from qtt.types import Result
 
 CANDIDATES, STEPS, SEED = 24, 45, 1
@@ -27,14 +27,8 @@ def search(steps: int = STEPS) -> Story:
     """Ask, look up the epoch, tell, `steps` times."""
     optimizer = quick_tune(SyntheticSpace(), weights="mtlbm/micro", seed=SEED)
     optimizer.setup(SyntheticSpace().sample(CANDIDATES, SEED), METAFEATURES)
-    curves, told = SyntheticCurves(SEED), []
-    for _ in range(steps):
-        trial = optimizer.ask()
-        if trial is None:
-            break
-        for result in curves.results(trial, optimizer.history.fidelity(trial.config_id)):
-            optimizer.tell(result)
-            told.append(result)
+    curves = SyntheticCurves(SEED)
+    told = play(optimizer, steps, curves)
     for predictor in (optimizer.performance, optimizer.cost, optimizer.failure):
         predictor.condition(optimizer.history)  # as the next ask would
     return Story(optimizer, tuple(told), curves)

@@ -113,7 +113,8 @@ def search(config: DictConfig, directory: Path, choices: Mapping[str, Any] | Non
     task, metafeatures = kind.describe(dataset, val_fraction=config.val_fraction, seed=config.seed)
     told = surveyed(kind, task, config.quiet)
     task = _with_settings(task, config)
-    if config.objective.function is None:
+    objective = objective_of(config, kind)
+    if objective is kind:
         kind.check_metric(task)
     with redirect_stdout(io.StringIO()) if config.quiet else nullcontext():  # it says what weights it has
         hub = hub_of(config, directory, metafeatures.train_images, task.image_size)
@@ -121,7 +122,6 @@ def search(config: DictConfig, directory: Path, choices: Mapping[str, Any] | Non
         manager = space_over(hub, config)
         optimizer = instantiate(config.optimizer)(config_manager=manager, seed=config.seed)
     optimizer.setup(config.num_candidates, metafeatures)
-    objective = objective_of(config, kind)
     if objective is kind:
         kind.check(optimizer.candidates, task)
     tuner = QuickTuner(

@@ -27,11 +27,12 @@ ACCURACY = "accuracy"
 
 def with_tuples(config: Config) -> dict[str, Any]:
     """A config as spaces have it: tuples for the lists that JSON knows, at every depth."""
-
-    def frozen(value: Any) -> Any:
-        return tuple(map(frozen, value)) if isinstance(value, list | tuple) else value
-
     return {name: frozen(value) for name, value in config.items()}
+
+
+def frozen(value: Any) -> Any:
+    """`value` with tuples for lists, at every depth."""
+    return tuple(map(frozen, value)) if isinstance(value, list | tuple) else value
 
 
 class Status(StrEnum):

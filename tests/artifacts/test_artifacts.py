@@ -13,11 +13,9 @@ from metatrained import call, few_steps, write_tables
 from own_spaces import everything, space_of_models
 from qtt import MetaFeatures, get_pretrained_optimizer
 from qtt.artifacts import files as artifact_files
-from qtt.artifacts import pretrained as artifacts
 from qtt.artifacts.files import NEEDED, Artifact, Facts, TableFacts, card, read_artifact, write_artifact
 from qtt.artifacts.pretrained import quick_tune
 from qtt.errors import ArtifactError, ConfigError
-from qtt.hub import surroundings
 from qtt.hub.model_hub import ModelHub
 from qtt.optimizers.quick import QuickTune
 from qtt.predictors.features import FeatureSpec
@@ -26,6 +24,7 @@ from qtt.predictors.performance import DeepKernelGP
 from qtt.space.config_manager import ConfigManager
 from qtt.space.portfolio import Portfolio, PortfolioEntry
 from qtt.space.search_space import build_space
+from qtt.support.announcements import announce
 from qtt.testing.synthetic import CARDS
 
 METAFEATURES = MetaFeatures(800, 10, 64, 3)
@@ -217,8 +216,7 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_three_lines_are_enough(learned, monkeypatch, capsys) -> None:
     monkeypatch.setattr(artifact_files, "SHIPPED", learned)
-    artifacts._announce.cache_clear()
-    surroundings._say.cache_clear()
+    announce.cache_clear()
     optimizer = get_pretrained_optimizer("mtlbm/micro")
     optimizer.setup(128, METAFEATURES)
     trial = optimizer.ask()
@@ -349,7 +347,7 @@ def test_a_space_of_ones_own_needs_no_hub_and_what_is_unknown_is_said_once(learn
     folder = learned / "mtlbm" / "micro"
     everything().to_yaml(tmp_path / "space.yaml")
     capsys.readouterr()
-    artifacts._announce.cache_clear()
+    announce.cache_clear()
     for space in (everything(), tmp_path / "space.yaml", str(tmp_path / "space.yaml")):
         optimizer = get_pretrained_optimizer(folder, search_space=space)
         assert optimizer.config_manager.hub is None

@@ -1,6 +1,5 @@
 """Folders and addresses: written to, and asked."""
 
-import socket
 from pathlib import Path
 
 import pytest
@@ -8,18 +7,9 @@ import pytest
 from qtt.diagnosis import places
 
 
-def _look_up(host: str, port: int, *others: object) -> list[tuple[object, ...]]:
-    """The address of this machine alone."""
-    if host != "127.0.0.1":
-        raise OSError(f"no such name: {host}")
-    return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (host, port))]
-
-
 @pytest.fixture(autouse=True)
-def _only_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socket, "getaddrinfo", _look_up)
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    for name in (*places.INDEX_VARIABLES, "http_proxy", "HTTP_PROXY"):
+def _usual_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in places.INDEX_VARIABLES:
         monkeypatch.delenv(name, raising=False)
 
 

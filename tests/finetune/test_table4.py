@@ -19,7 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from qtt.finetune.cv.classification.mixing import Mixer
 from qtt.finetune.cv.classification.model import build_network, build_optimizer
 from qtt.finetune.cv.classification.module import ClassificationModule
-from qtt.finetune.cv.classification.recipe import OPTIMIZERS, Recipe
+from qtt.finetune.cv.classification.recipe import Recipe
 from qtt.finetune.cv.classification.settings import FinetuneSettings
 from qtt.finetune.cv.classification.strategies.bss import BSS
 from qtt.finetune.cv.classification.strategies.cotuning import CoTuning, classify
@@ -29,6 +29,7 @@ from qtt.finetune.cv.classification.strategies.source import Source
 from qtt.finetune.cv.classification.strategies.sp import SP
 from qtt.finetune.cv.classification.strategies.stoch_norm import StochasticNorm, apply_stochastic_norm
 from qtt.hub.model_hub import ModelHub
+from qtt.space.hyperparameters import FULL
 from qtt.types import ModelCard, TaskInfo
 
 CLASSES, DROP = 5, 0.4
@@ -167,7 +168,7 @@ def test_blocks_run_in_the_order_of_freezing(passes: Passes) -> None:
 def test_optimizers_take_every_parameter_once(model: nn.Module, layer_decay: float | None) -> None:
     freeze(model, 0.2)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    for opt in OPTIMIZERS:
+    for opt in FULL["opt"]:
         recipe = Recipe("m", opt=opt, layer_decay=layer_decay, weight_decay=0.01)
         groups = build_optimizer(recipe, model).param_groups
         held = [names[id(parameter)] for group in groups for parameter in group["params"]]

@@ -16,12 +16,13 @@ from qtt.hub import surroundings
 from qtt.hub.model_hub import ModelHub, load_hub
 from qtt.hub.surroundings import auto_hub, gpu_memory, reachable
 from qtt.support import machine
+from qtt.support.announcements import announce
 
 
 @pytest.fixture(autouse=True)
 def _asked_anew() -> Iterator[None]:
     reachable.cache_clear()
-    surroundings._say.cache_clear()
+    announce.cache_clear()
     yield
     reachable.cache_clear()
 

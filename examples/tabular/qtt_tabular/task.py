@@ -34,7 +34,6 @@ class Tabular(Task):
     function = "qtt_tabular.objective.train"
     examples = "rows"
     metrics = TITLES
-    files = "CSV files with the columns of train.csv"
 
     def describe(
         self, path: os.PathLike[str] | str, val_fraction: float = 0.2, seed: int = 0

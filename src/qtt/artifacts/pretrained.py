@@ -1,10 +1,10 @@
 """Optimizers by name: Quick-Tune with the meta-learned weights of an artifact, or cold."""
 
-import multiprocessing
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from qtt.support.announcements import announce
 
 if TYPE_CHECKING:
     from ConfigSpace import ConfigurationSpace
@@ -104,8 +104,7 @@ def _artifact(name: str | Path) -> "Artifact | None":
     from qtt.artifacts.files import read_artifact
 
     artifact = read_artifact(name)
-    if multiprocessing.parent_process() is None:
-        _announce(artifact.facts.summary)
+    announce(f"Predictors {artifact.facts.summary}")
     return artifact
 
 
@@ -113,20 +112,12 @@ def _announce_unknown(artifact: "Artifact", config_manager: "CandidateSource | N
     """Say which hyperparameters of the space the artifact has not seen."""
     options = getattr(config_manager, "options", {})
     names = [n for n in options if n != "model" and not artifact.features.encodes(n, options[n])]
-    if names and multiprocessing.parent_process() is None:
+    if names:
         learned = "its effect is" if len(names) == 1 else "their effects are"
-        _announce(
-            f"{artifact.facts.name} know nothing of {', '.join(names)}: {learned} learned in the search alone"
+        announce(
+            f"Predictors {artifact.facts.name} know nothing of {', '.join(names)}: {learned} learned in "
+            "the search alone"
         )
-
-
-@cache
-def _announce(summary: str) -> None:
-    """Print a line, once in a process."""
-    from rich.console import Console
-    from rich.text import Text
-
-    Console(highlight=False).print(Text(f"Predictors {summary}"), soft_wrap=True)
 
 
 def _optimizer(

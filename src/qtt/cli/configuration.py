@@ -83,9 +83,8 @@ def check_overrides(config_name: str, arguments: Sequence[str]) -> None:
             try:
                 compose(config_name, overrides=[*line.search_path, *overrides])
             except (HydraException, OmegaConfBaseException, QTTError) as error:
-                said = (
-                    str(error).partition("\nConfig search path:")[0].rstrip()
-                )  # where Hydra looked is no news
+                # where Hydra looked is no news
+                said = str(error).partition("\nConfig search path:")[0].rstrip()
                 fail(f"{said}{_suggestion(config_name, line, overrides, error)}")
 
 

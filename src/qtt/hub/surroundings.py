@@ -1,6 +1,5 @@
 """What models and weights are to be had on this machine: the facts of `qtt.hub.auto`, and the hub `auto`."""
 
-import multiprocessing
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
@@ -10,6 +9,7 @@ from qtt.hub.auto import Choice, Facts, choose
 from qtt.hub.model_hub import ModelHub, load_hub
 from qtt.hub.weight_files import folder_cards
 from qtt.hub.wheels import WHEELS, installed
+from qtt.support.announcements import announce
 from qtt.support.machine import available_cores, trains_on_cpu
 from qtt.support.network import Probe, answer
 from qtt.types import ModelCard
@@ -43,8 +43,7 @@ def auto_hub(
     choice = look_around(
         folder, licences, seconds=seconds, device=device, images=images, image_size=image_size
     )
-    if multiprocessing.parent_process() is None:
-        _say(f"Models for {choice.reason}")
+    announce(f"Models for {choice.reason}")
     return ModelHub(AUTO, choice.cards, weights_dir=folder, advice=choice.advice)
 
 
@@ -128,12 +127,3 @@ def _at_hand(modern: Iterable[ModelCard], own: set[str]) -> frozenset[str]:
         if card.timm_name in own
         or isinstance(try_to_load_from_cache(f"timm/{card.timm_name}", "model.safetensors"), str)
     )
-
-
-@cache
-def _say(line: str) -> None:
-    """Print a line, once in a process."""
-    from rich.console import Console
-    from rich.text import Text
-
-    Console(highlight=False).print(Text(line), soft_wrap=True)

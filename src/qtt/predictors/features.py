@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qtt.errors import PredictionError
-from qtt.space.domains import Options, Range, frozen
-from qtt.types import Candidates, Config, MetaFeatures, ModelCard
+from qtt.space.domains import Options, Range
+from qtt.types import Candidates, Config, MetaFeatures, ModelCard, frozen
 
 Array = NDArray[np.float64]
 Group = Literal["pipeline", "model", "task"]

@@ -84,7 +84,7 @@ class RunFolder:
             self._compare(self._candidates, _beginning(self.candidates()), _beginning(candidates))
         else:
             self._write_candidates(candidates)
-        self._agree_on_task(_plain([_task_dict(task)])[0], where_it_runs)
+        self._agree_on_task(task, where_it_runs)
         write_json(self.path / "environment.json", environment())
 
     def candidates(self) -> Candidates:
@@ -129,12 +129,14 @@ class RunFolder:
         else:
             write_json(path, data)
 
-    def _agree_on_task(self, new: dict[str, Any], where_it_runs: Collection[str]) -> None:
+    def _agree_on_task(self, task: TaskInfo, where_it_runs: Collection[str]) -> None:
+        """As `agree`, and what belongs to a place is written down anew."""
         path = self.path / "task.json"
+        new: dict[str, Any] = json.loads(json.dumps(_task_dict(task)))
         if path.exists():
             old = read_json(path)
             known = old.get("dataset") is not None and new["dataset"] is not None
-            self._compare(path, *(_searched(task, where_it_runs, known) for task in (old, new)))
+            self._compare(path, *(_searched(told, where_it_runs, known) for told in (old, new)))
         write_json(path, new)
 
     def task(self) -> TaskInfo:

@@ -58,13 +58,12 @@ class Journal:
         What they took stays spent. The file as it was is kept beside the new one.
         """
         entries = self.read()
-        failed = [entry for entry in entries if entry.result.status is Status.FAILED]
-        if not failed:
+        failures = sum(entry.result.status is Status.FAILED for entry in entries)
+        if not failures:
             return 0
         shutil.copy2(self.path, self.path.with_name(f"{self.path.name}.before-retry"))
-        lines = [_line(_forgiven(e.result) if e in failed else e.result, e.elapsed) for e in entries]
-        write_text(self.path, "".join(lines))
-        return len(failed)
+        write_text(self.path, "".join(_line(_forgiven(e.result), e.elapsed) for e in entries))
+        return failures
 
     def _parse(self, line: bytes, number: int) -> Entry:
         try:
@@ -82,4 +81,7 @@ def _line(result: Result, elapsed: float) -> str:
 
 
 def _forgiven(result: Result) -> Result:
+    """A failure as a step that was cut off; any other result as it is."""
+    if result.status is not Status.FAILED:
+        return result
     return replace(result, status=Status.TIMEOUT, info={"forgiven": result.info.get("reason", "")})

@@ -21,6 +21,7 @@ from ConfigSpace.hyperparameters import (
 
 from qtt.errors import ConfigError
 from qtt.space.closeness import default_option, is_number, nearest_option
+from qtt.types import frozen
 
 UNIFORM_SPREAD = 1.0 / math.sqrt(12.0)
 """Standard deviation of u where all places are equally likely."""
@@ -237,11 +238,6 @@ def match_option(value: Any, options: Sequence[Any]) -> Any:
         if isinstance(option, bool) == isinstance(value, bool) and option == value:
             return option
     raise LookupError(value)
-
-
-def frozen(value: Any) -> Any:
-    """`value` with tuples for lists, at every depth."""
-    return tuple(map(frozen, value)) if isinstance(value, list | tuple) else value
 
 
 def _option(name: str, value: Any) -> Any:

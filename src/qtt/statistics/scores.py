@@ -47,14 +47,10 @@ class Metric:
         return self.score(np.broadcast_to(shares, (len(labels), len(shares))), labels)
 
 
-def _accuracy(probabilities: Probabilities, labels: Labels) -> float:
-    return float((probabilities.argmax(1) == labels).mean())
-
-
 METRICS: Mapping[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("accuracy", "accuracy", _accuracy, standard_errors.accuracy_error),
+        Metric("accuracy", "accuracy", metrics.top_accuracy, standard_errors.accuracy_error),
         Metric(
             "balanced_accuracy",
             "balanced accuracy",
@@ -100,5 +96,5 @@ def test_figures(
         f"test {metric.title}": metric.score(probabilities, labels),
         STDERR: metric.error(probabilities, labels),
         BASELINE: metric.baseline(class_counts, labels),
-        "test accuracy": _accuracy(probabilities, labels),
+        "test accuracy": metrics.top_accuracy(probabilities, labels),
     }

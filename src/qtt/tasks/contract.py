@@ -169,7 +169,6 @@ class Task(ABC):
         and 1, and higher is better; `qtt.statistics.scores` has those of classes.
     where_it_runs: settings of the objective that belong to a place or machine, and change no score: a search
         may go on with others.
-    files: what a user gives to a kept network, for the help of the commands.
     """
 
     name: ClassVar[str]
@@ -177,7 +176,6 @@ class Task(ABC):
     examples: ClassVar[str] = "examples"
     metrics: ClassVar[Mapping[str, str]] = {ACCURACY: "accuracy"}
     where_it_runs: ClassVar[tuple[str, ...]] = ()
-    files: ClassVar[str] = "files"
 
     @property
     def objective(self) -> Objective:

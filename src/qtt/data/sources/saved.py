@@ -3,12 +3,11 @@
 import csv
 import hashlib
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from qtt.data.cached_folder import cached_folder
 from qtt.data.sources.columns import NAMES
 from qtt.data.user_cache import user_cache
 from qtt.errors import ConfigError, DatasetError, unknown
@@ -46,10 +45,14 @@ def exported_table(path: Path, named: Mapping[str, str]) -> Path:
         cache = user_cache() / "datasets"
     except RuntimeError as error:
         raise ConfigError(f"There is no place to write the images of {path} to: set QTT_CACHE.") from error
-    folder = cache / f"{path.name}-{_key(path, named)}"
-    if not (folder / TABLE).is_file():
-        _write_whole(path, named, folder)
-    return folder / TABLE
+    name = f"{path.name}-{_key(path, named)}"
+    try:
+        return cached_folder(name, lambda folder: _write(path, named, folder), cache) / TABLE
+    except OSError as error:
+        raise DatasetError(
+            f"The images of {path} cannot be written to {cache}: {error.strerror}. "
+            "Set QTT_CACHE to a folder with room."
+        ) from error
 
 
 def _key(path: Path, named: Mapping[str, str]) -> str:
@@ -62,31 +65,19 @@ def _key(path: Path, named: Mapping[str, str]) -> str:
     return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
-def _write_whole(path: Path, named: Mapping[str, str], folder: Path) -> None:
+def _write(path: Path, named: Mapping[str, str], folder: Path) -> None:
+    """Write the images and the table into an empty folder."""
     splits = _load(path)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".dataset-", dir=folder.parent))
     time = max(file.stat().st_mtime_ns for file in path.rglob("state.json"))
-    try:
-        with (temporary / TABLE).open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
-            columns = _columns(next(iter(splits.values())), named, path)
-            writer.writerow([COLUMNS[role] for role in COLUMNS if role in columns or role == "split"])
-            for split, data in splits.items():
-                writer.writerows(_rows(data, split, columns, temporary, path))
-        for written in temporary.rglob("*"):
-            if written.is_file():
-                os.utime(written, ns=(time, time))
-        temporary.chmod(0o755)
-        temporary.rename(folder)
-    except OSError as error:
-        if not (folder / TABLE).is_file():  # else another process was faster, and wrote the same
-            raise DatasetError(
-                f"The images of {path} cannot be written to {folder.parent}: {error.strerror}. "
-                "Set QTT_CACHE to a folder with room."
-            ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with (folder / TABLE).open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        columns = _columns(next(iter(splits.values())), named, path)
+        writer.writerow([COLUMNS[role] for role in COLUMNS if role in columns or role == "split"])
+        for split, data in splits.items():
+            writer.writerows(_rows(data, split, columns, folder, path))
+    for written in folder.rglob("*"):
+        if written.is_file():
+            os.utime(written, ns=(time, time))
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -30,17 +30,7 @@ ImageSource = str | Path | Image.Image | NDArray[np.uint8]
 
 
 def load_predictor(run_dir: str | Path, model: str | int = "best", device: str = "auto") -> "ImagePredictor":
-    """A network of a finished, interrupted or running search, ready to classify images.
-
-    Args:
-        run_dir: the run folder; the dataset need not be there.
-        model: `best` on the validation images of all that were kept, `incumbent` for the search's own, or
-            the id of a pipeline.
-        device: auto (CUDA where there is one), cpu or cuda.
-
-    Raises:
-        ConfigError: no run folder, no network was kept, no such network, or its weights are damaged.
-    """
+    """As `qtt.load_predictor`, of a search on images."""
     record = RunRecord.load(run_dir)
     return ImagePredictor.of(record.kept_model(model), record, device)
 

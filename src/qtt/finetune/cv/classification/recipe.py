@@ -7,8 +7,6 @@ from typing import Any, Self
 from qtt.errors import ConfigError, unknown
 from qtt.space.hyperparameters import BUILT_IN, DEFAULTS, FULL, Hyperparameter, registered
 
-OPTIMIZERS = FULL["opt"]
-
 
 @dataclass(frozen=True)
 class Recipe:

@@ -27,7 +27,6 @@ class ImageClassification(Task):
     examples = "images"
     metrics = TITLES
     where_it_runs = WHERE_IT_RUNS
-    files = "folders (all images below them) and image files of any kind"
 
     def describe(
         self, path: os.PathLike[str] | str, val_fraction: float = 0.2, seed: int = 0
