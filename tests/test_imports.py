@@ -13,7 +13,10 @@ import qtt
 
 SOURCE = Path(qtt.__file__).parent
 HYDRA = {
+    "cli.arguments",
     "cli.configuration",
+    "cli.hints",
+    "cli.values",
     "cli.extensions",
     "cli.parts",
     "run",

@@ -28,8 +28,9 @@ from qtt.benchmarking.tables import Comparison, write_tables
 from qtt.benchmarking.view import summary_table
 from qtt.benchmarking.wording import counted
 from qtt.cli.configuration import config_directory, configured_errors_for_people, plain, prepare
-from qtt.cli.invocation import command_for
+from qtt.cli.invocation import command_for, typed_arguments
 from qtt.cli.messages import INTERRUPTED
+from qtt.cli.values import settled
 from qtt.curves.table import CurveTable, DatasetCurves
 from qtt.errors import ConfigError, unknown
 from qtt.hub.model_hub import ModelHub
@@ -50,6 +51,7 @@ def main() -> None:
 def _app(config: DictConfig) -> None:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     with configured_errors_for_people():
+        config = settled("benchmark", config)
         try:
             comparison, out = compare(config, console)
         except KeyboardInterrupt:
@@ -191,7 +193,7 @@ def _next_command(config: DictConfig, comparison: Comparison) -> str:
     if more:
         names = ",".join([*([given] if isinstance(given, str) else given), *more])
         what, name, value = "other policies", "policies", f"[{names}]"
-    kept = [argument for argument in sys.argv[1:] if not argument.startswith((f"{name}=", "fresh="))]
+    kept = [argument for argument in typed_arguments() if not argument.startswith((f"{name}=", "fresh="))]
     command = shlex.join([*kept, f"{name}={value}"])
     return f"To compare with {what}: {command_for('benchmark')} {command}"
 

@@ -21,15 +21,16 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-from hydra.utils import get_method, instantiate
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.text import Text
 
 from qtt.cli.configuration import config_directory, configured_errors_for_people, plain, prepare
-from qtt.cli.invocation import command_for
+from qtt.cli.invocation import command_for, typed_arguments
 from qtt.cli.messages import INTERRUPTED
 from qtt.cli.parts import space_over
+from qtt.cli.values import settled
 from qtt.collecting.collector import Collector, Limits
 from qtt.collecting.frames import to_frames
 from qtt.collecting.plan import Plan, draw_pipelines, run_names
@@ -40,6 +41,7 @@ from qtt.errors import ConfigError
 from qtt.runs.folder import RunFolder, environment
 from qtt.space.config_manager import ConfigManager
 from qtt.support.files import read_json, write_json, write_text
+from qtt.support.functions import function_named
 from qtt.support.machine import available_cores
 from qtt.tasks.registry import load_task
 
@@ -57,13 +59,14 @@ def _app(config: DictConfig) -> None:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     complete = False
     with configured_errors_for_people(), suppress(KeyboardInterrupt):
+        config = settled("collect", config)
         complete = collect(config, console)
     table = Path(config.out) / "table"
     lines = [f"Learning curves are in {table}"] if table.exists() else []
     if complete:
         lines.append(f"To replay searches on them: {command_for('benchmark')} table={table}")
     else:
-        again = f"{command_for('collect')} {shlex.join(sys.argv[1:])}"
+        again = f"{command_for('collect')} {shlex.join(typed_arguments())}"
         lines.append(f"Interrupted; everything finished is kept. To go on: {again}")
     for line in lines:
         console.print(Text(line), soft_wrap=True)
@@ -103,7 +106,7 @@ def collect(config: DictConfig, console: Console) -> bool:
         complete = False
         try:
             with ProgressWatcher(console, runs, limits.epochs) as watcher:
-                objective = get_method(_function(config))
+                objective = function_named(_function(config), "objective.function")
                 collector.collect(runs, objective, int(config.workers), out, watcher)
             complete = True
         except KeyboardInterrupt:

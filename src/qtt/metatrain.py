@@ -28,6 +28,7 @@ from qtt.artifacts.files import FACTS, Artifact, Facts, TableFacts, read_artifac
 from qtt.cli.configuration import config_directory, configured_errors_for_people, plain, prepare
 from qtt.cli.invocation import command_for
 from qtt.cli.messages import INTERRUPTED
+from qtt.cli.values import settled
 from qtt.curves.manifest import ALL_EPOCHS
 from qtt.errors import ArtifactError, ConfigError
 from qtt.hub.model_hub import ModelHub
@@ -54,6 +55,7 @@ def main() -> None:
 def _app(config: DictConfig) -> None:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     with configured_errors_for_people():
+        config = settled("metatrain", config)
         try:
             facts, out = metatrain(config, console)
         except KeyboardInterrupt:

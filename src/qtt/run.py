@@ -11,21 +11,25 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, redirect_stdout
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.utils import get_method, instantiate
+from hydra.types import RunMode
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.text import Text
 
 from qtt.cli.configuration import config_directory, configured_errors_for_people, plain, prepare
-from qtt.cli.invocation import command_for
+from qtt.cli.invocation import command_for, typed_arguments
 from qtt.cli.messages import FAULT, INTERRUPTED
 from qtt.cli.parts import space_over
 from qtt.cli.run_names import run_directory
+from qtt.cli.sweeps import Outcome, Sweep
+from qtt.cli.values import settled
 from qtt.errors import ConfigError
 from qtt.hub.model_hub import ModelHub
 from qtt.runs.folder import SEARCH_SPACE
@@ -35,7 +39,9 @@ from qtt.search.tuner import QuickTuner
 from qtt.space.config_manager import ConfigManager
 from qtt.space.constraints import Constraints, feasible
 from qtt.statistics.certainty import Certainty, ties
+from qtt.support.console_tables import wide_console
 from qtt.support.files import write_json
+from qtt.support.functions import function_named
 from qtt.tasks.contract import Task
 from qtt.tasks.registry import load_task
 from qtt.tracking.base import Summary
@@ -48,6 +54,9 @@ QUIET = ("--quiet", "-q")
 """Flags that stand for `quiet=true`."""
 
 
+_sweep = Sweep(wide_console())
+
+
 def main() -> None:
     """Entry point of `python -m qtt.run`."""
     sys.argv[1:] = with_quiet(sys.argv[1:])
@@ -57,9 +66,12 @@ def main() -> None:
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         Console(stderr=True, highlight=False).print("Interrupted. Repeat the command to go on.")
+        _sweep.show()
         sys.exit(INTERRUPTED)
     finally:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # everything is kept: no more to clean up
+    _sweep.show()
+    sys.exit(_sweep.status)
 
 
 def with_quiet(arguments: Sequence[str]) -> list[str]:
@@ -70,21 +82,39 @@ def with_quiet(arguments: Sequence[str]) -> list[str]:
 @hydra.main(config_path=config_directory(), config_name="run", version_base="1.3")
 def _app(config: DictConfig) -> None:
     settings = HydraConfig.get()
-    directory = run_directory(config, settings.overrides.task, settings.runtime.choices)
     with configured_errors_for_people():
-        summary = search(config, directory, settings.runtime.choices)
+        config = settled("run", config)
+    directory = run_directory(config, settings.overrides.task, settings.runtime.choices)
+    swept = settings.mode == RunMode.MULTIRUN
+    search_here = partial(_search_and_show, config, directory, settings.runtime.choices, alone=not swept)
+    if swept:
+        _sweep.run(settings.overrides.task, directory, search_here)
+    elif status := search_here().status:
+        sys.exit(status)
+
+
+def _search_and_show(
+    config: DictConfig, directory: Path, choices: Mapping[str, Any], *, alone: bool
+) -> Outcome:
+    with configured_errors_for_people():
+        summary = search(config, directory, choices)
         test = {} if summary.interrupted or summary.fault else _evaluate_unless_interrupted(config, summary)
-    show(summary, test, config)
+    show(summary, test, config, alone=alone)
     if summary.interrupted:
-        sys.exit(INTERRUPTED)
+        return Outcome(INTERRUPTED, "interrupted")
     if summary.fault is not None:
-        sys.exit(FAULT)
+        return Outcome(FAULT, summary.fault)
     if summary.incumbent is None:
-        sys.exit(1)
+        return Outcome(1, "no pipeline has finished an epoch")
+    figures = {config.metric: summary.incumbent.score, **test}
+    return Outcome(0, ", ".join(f"{name} {value:.4f}" for name, value in figures.items()))
 
 
-def show(summary: Summary, test: Mapping[str, float], config: DictConfig) -> None:
-    """Print the winner with its test figures, where everything is, and the next command to type."""
+def show(summary: Summary, test: Mapping[str, float], config: DictConfig, *, alone: bool = True) -> None:
+    """Print the winner with its test figures, where everything is, and the next command to type.
+
+    alone: no search of a sweep, which has a next command of its own.
+    """
     lines = [Text(f"Results are in {summary.run_dir}")]
     best = summary.incumbent
     if best is None:
@@ -96,8 +126,9 @@ def show(summary: Summary, test: Mapping[str, float], config: DictConfig) -> Non
             winner += f"; ties within that error: {tied}"
         lines = [Text(winner), *(Text(f"{k}: {v:.4f}", style="bold") for k, v in test.items()), *lines]
     unfinished = summary.interrupted or summary.fault is not None
-    arguments = shlex.join(sys.argv[1:]) if unfinished else _longer(sys.argv[1:], config)
-    lines.append(Text(f"To search on: {command_for('run')} {arguments}"))
+    arguments = shlex.join(typed_arguments()) if unfinished else _longer(typed_arguments(), config)
+    if alone:
+        lines.append(Text(f"To search on: {command_for('run')} {arguments}"))
     console = Console(highlight=False)
     for line in lines:
         console.print(line, soft_wrap=True)
@@ -163,13 +194,7 @@ def objective_of(config: DictConfig, kind: Task) -> Task | Objective:
         ConfigError: the function cannot be imported.
     """
     name = config.objective.function
-    if name is None:
-        return kind
-    try:
-        found: Objective = get_method(name)
-    except (ImportError, ValueError) as error:
-        raise ConfigError(f"objective.function={name} cannot be imported: {error}") from error
-    return found
+    return kind if name is None else function_named(name, "objective.function")
 
 
 def hub_of(config: DictConfig, directory: Path, images: int, image_size: int | None) -> ModelHub | None:

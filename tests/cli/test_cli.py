@@ -126,7 +126,7 @@ def test_what_the_dataset_holds_is_told_and_kept(tmp_path: Path, capsys: pytest.
 def test_settings_that_finetuning_refuses_are_refused_before_the_search(tmp_path: Path) -> None:
     refused = _run("+experiment=quickstart", "objective.settings.hflip=2", cwd=tmp_path)
     assert refused.returncode == 1
-    assert "objective.settings.hflip=2 is impossible" in refused.stderr
+    assert "objective.settings.hflip=2: expected a share" in refused.stderr
     assert not list(tmp_path.iterdir())
 
 

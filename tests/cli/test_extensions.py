@@ -103,11 +103,11 @@ def test_trackers_datasets_and_tasks_are_options_too() -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("optimizer=mien", "did you mean mine?"),
+        ("optimizer=mien", "Did you mean 'mine'"),
         ("optimizer=seedless", "takes no seed"),
         ("optimizer=whole", "is no class and no function"),
-        ("tracker=[bel]", "did you mean bell?"),
-        ("model_hub=mime", "did you mean mine?"),
+        ("tracker=[bel]", "Did you mean 'bell'"),
+        ("model_hub=mime", "Did you mean 'mine'"),
     ],
 )
 @pytest.mark.usefixtures("garden")
@@ -121,7 +121,7 @@ def test_what_is_wrong_is_explained(override: str, message: str, capsys: pytest.
 def test_a_typo_in_a_parameter_has_close_matches(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="1"):
         check_overrides("run", ["optimizer=mine", "optimizer.explration=1"])
-    assert "did you mean optimizer.exploration" in capsys.readouterr().err
+    assert "Did you mean optimizer.exploration" in capsys.readouterr().err
     with pytest.raises(ConfigError, match="Unknown tracker 'bel'"):
         option("tracker", "bel")
 

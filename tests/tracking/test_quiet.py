@@ -75,7 +75,7 @@ def test_trackers_are_combined(override: str, names: list[str]) -> None:
 def test_a_typo_beside_the_flag_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         check_overrides("run", with_quiet(["--quiet", "budget.secnds=3"]))
-    assert "did you mean budget.seconds" in capsys.readouterr().err
+    assert "Did you mean budget.seconds" in capsys.readouterr().err
 
 
 def test_a_quiet_search_prints_its_result_alone(tmp_path: Path) -> None:

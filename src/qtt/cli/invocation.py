@@ -11,10 +11,23 @@ SCRIPTS = (PROGRAM, f"{PROGRAM}.exe", f"{PROGRAM}-script.py", f"{PROGRAM}-script
 """Names under which installers write it."""
 
 
+_typed: list[str] = []
+
+
 def command_for(name: str) -> str:
     """What to type for a command: `qtt NAME` where `qtt` was called, `python -m qtt.NAME` elsewhere."""
     together = _called()
     return f"{python_command()} -m {PROGRAM}.{name}" if together is None else f"{together} {name}"
+
+
+def remember_arguments() -> None:
+    """Keep the arguments as they were typed, before anything is made of `sys.argv`."""
+    _typed[:] = sys.argv[1:]
+
+
+def typed_arguments() -> list[str]:
+    """The arguments of this command as they were typed, for commands that are printed to be typed again."""
+    return list(_typed)
 
 
 def program() -> str:

@@ -2,7 +2,6 @@
 
 import errno
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
@@ -20,6 +19,15 @@ FAULT = 3
 
 MISUSED = 2
 """Exit status after a command line that means nothing, as argparse has it."""
+
+
+class Failure(SystemExit):
+    """The end of a command that cannot go on, after its message was printed: exit status and reason."""
+
+    def __init__(self, reason: str, status: int) -> None:
+        super().__init__(status)
+        self.reason = reason
+        self.status = status
 
 
 def stop_as_by_ctrl_c() -> None:
@@ -47,7 +55,11 @@ def errors_for_people() -> Iterator[None]:
 
 
 def fail(message: str, status: int = 1) -> NoReturn:
-    """Print an error for people and exit."""
+    """Print an error for people and exit.
+
+    Raises:
+        Failure: always.
+    """
     text = Text.assemble(("Error: ", "bold red"), message)
     Console(stderr=True, highlight=False).print(text, soft_wrap=True)
-    sys.exit(status)
+    raise Failure(message, status)

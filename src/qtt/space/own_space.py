@@ -7,7 +7,6 @@ argument.
 
 import inspect
 import json
-import pkgutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import yaml
 from ConfigSpace import CategoricalHyperparameter, ConfigurationSpace, OrdinalHyperparameter
 
 from qtt.errors import ConfigError
+from qtt.support.functions import function_named
 
 HOW = "ConfigSpace writes one with space.to_json(path) or space.to_yaml(path)."
 
@@ -63,15 +63,7 @@ def call_space(function: str, models: Sequence[str] = ()) -> ConfigurationSpace:
     Raises:
         ConfigError: the function cannot be imported, cannot be called so, or returns something else.
     """
-    try:
-        make = pkgutil.resolve_name(function)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(
-            f"search_space.function={function} cannot be imported: {error}. Name it module.function, "
-            "where the module lies in the current folder or is installed."
-        ) from error
-    if not callable(make):
-        raise ConfigError(f"search_space.function={function} is a {type(make).__name__}, and no function.")
+    make = function_named(function, "search_space.function")
     space = make(*([tuple(models)] if _takes_models(make) else []))
     if not isinstance(space, ConfigurationSpace):
         raise ConfigError(
