@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from qtt.support.files import usual_permissions
+
 Arrays = dict[str, NDArray[np.generic]]
 
 
@@ -76,7 +78,8 @@ class Stages:
         in_order = {
             key: np.asarray(array, order="C") for key, array in arrays.items()
         }  # it writes any other wrongly
-        save_file(in_order, temporary, {"identity": self.identity})
+        with usual_permissions(temporary):
+            save_file(in_order, temporary, {"identity": self.identity})
         temporary.replace(folder / f"{name}.safetensors")
 
     def _read(self, name: str) -> Arrays | None:

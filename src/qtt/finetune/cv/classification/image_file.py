@@ -59,7 +59,7 @@ class ImageFile:
     def __init__(self, path: Path, count: int, size: int) -> None:
         start = -(-4 * count // PAGE) * PAGE
         length = start + count * 3 * size * size
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
         self._close = weakref.finalize(self, os.close, descriptor)
         self._descriptor = descriptor
         if os.fstat(descriptor).st_size != length:  # all that name this file want the same length

@@ -29,6 +29,7 @@ from qtt.finetune.cv.classification.recipe import Recipe
 from qtt.finetune.cv.classification.settings import FinetuneSettings
 from qtt.finetune.cv.classification.warm import WarmPipelines
 from qtt.finetune.cv.classification.writer import Checkpoint, CheckpointError, CheckpointWriter
+from qtt.support.files import usual_permissions
 from qtt.support.machine import choose_device
 from qtt.types import Result, TaskInfo, Trial
 
@@ -195,7 +196,8 @@ class _Step:
         temporary = path.with_name(f".{path.name}.tmp")
         state = pipeline.learner.network.state_dict()
         try:
-            save_file({name: tensor.contiguous() for name, tensor in state.items()}, temporary)
+            with usual_permissions(temporary):
+                save_file({name: tensor.contiguous() for name, tensor in state.items()}, temporary)
             temporary.replace(path)
         except (OSError, SafetensorError) as error:
             raise CheckpointError(

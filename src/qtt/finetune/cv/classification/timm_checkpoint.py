@@ -11,7 +11,7 @@ from qtt.errors import ConfigError
 from qtt.finetune.cv.classification.decoding import FILTERS
 from qtt.finetune.cv.classification.inference import Classifier
 from qtt.finetune.cv.classification.sizes import size_arguments
-from qtt.support.files import write_json
+from qtt.support.files import usual_permissions, write_json
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 TOLERANCE = 1e-4
@@ -23,7 +23,8 @@ _OF_THE_ARCHITECTURE = ("first_conv", "classifier")
 def write_checkpoint(classifier: Classifier, folder: Path) -> None:
     """Write `model.safetensors` and `config.json`."""
     state = {name: tensor.cpu().contiguous() for name, tensor in classifier.network.state_dict().items()}
-    save_file(_distinct(state), folder / WEIGHTS, metadata={"format": "pt"})
+    with usual_permissions(folder / WEIGHTS):
+        save_file(_distinct(state), folder / WEIGHTS, metadata={"format": "pt"})
     write_json(folder / CONFIG, checkpoint_config(classifier))
 
 
