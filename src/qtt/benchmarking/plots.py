@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from qtt.benchmarking.regret import Average, grid, ranks, summary_times
 from qtt.benchmarking.tables import Comparison
 from qtt.benchmarking.wording import counted, duration
+from qtt.data.library_caches import keep_library_caches
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,6 +37,7 @@ def write_plots(comparison: Comparison, folder: Path) -> None:
 
 
 def _plot(comparison: Comparison, average: Average, label: str, title: str, path: Path) -> None:
+    keep_library_caches()
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=INCHES, dpi=DOTS_PER_INCH, layout="constrained")

@@ -24,7 +24,7 @@ def digits_folder(cache_dir: Path | str | None = None) -> Path:
     32 × 32 pixels, enlarged bicubically: models need at least that side, and a smooth enlargement keeps
     every scan's content, where the enlargement of later steps would start from visible blocks.
 
-    cache_dir: where to keep it; None: `$QTT_CACHE`, else `~/.cache/qtt`.
+    cache_dir: where to keep it; None: the user's cache, see `qtt.data.user_cache`.
     """
     return cached_folder(f"digits-v{VERSION}", _write, cache_dir)
 

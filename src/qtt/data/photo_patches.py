@@ -44,7 +44,7 @@ def photo_patches_folder(cache_dir: Path | str | None = None) -> Path:
 
     Written at the first call, and whole or not at all: concurrent calls are safe.
 
-    cache_dir: where to keep it; None: `$QTT_CACHE`, else `~/.cache/qtt`.
+    cache_dir: where to keep it; None: the user's cache, see `qtt.data.user_cache`.
 
     Raises:
         DatasetError: scikit-image is not installed.

@@ -23,6 +23,7 @@ from qtt.data.image_types import UNREADABLE, limit_pixels, open_image
 from qtt.data.listed import SPLITS, ImageFolder
 from qtt.data.user_cache import user_cache
 from qtt.data.walking import Stamp
+from qtt.errors import ConfigError
 from qtt.support.machine import available_cores
 
 log = logging.getLogger(__name__)
@@ -112,7 +113,7 @@ def _facts_file(root: Path, max_pixels: int | None) -> Path | None:
     """Where facts are kept; None: nowhere."""
     identity = f"{FORMAT} {PIL.__version__} {max_pixels} {root.resolve()}"
     name = hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()[:32]
-    with suppress(RuntimeError):
+    with suppress(ConfigError):  # a cache that cannot be written is no cache
         return user_cache() / "scans" / f"{name}.parquet"
     return None
 

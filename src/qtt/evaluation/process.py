@@ -15,6 +15,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
+from qtt.data.library_caches import library_caches
+from qtt.data.user_cache import VARIABLE, user_cache
+from qtt.errors import ConfigError
 from qtt.evaluation import kernel
 from qtt.evaluation.step import failure, timeout
 from qtt.evaluation.worker import GRACE
@@ -85,7 +88,7 @@ class ProcessEvaluator:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env=os.environ | {"TMPDIR": self._scratch.name},
+                env=os.environ | _kept_caches() | {"TMPDIR": self._scratch.name},
             )
         self._messages = queue.SimpleQueue()
         assert process.stdout is not None
@@ -177,6 +180,14 @@ class ProcessEvaluator:
             log.seek(written)
             tail = "".join(deque(log, maxlen=LOG_TAIL_LINES))
         return failure(trial, f"The training process {how}{hint}; see {self._log}.", seconds, tail, told)
+
+
+def _kept_caches() -> dict[str, str]:
+    """Cache folders, which may lie in the temporary directory: that of the process will not outlive it."""
+    try:
+        return {VARIABLE: str(user_cache().absolute()), **library_caches()}
+    except ConfigError:  # it will do without, as this process does
+        return {}
 
 
 def _forward(stream: IO[bytes], messages: "queue.SimpleQueue[dict[str, Any] | None]") -> None:

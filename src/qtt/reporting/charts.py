@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from qtt.data.library_caches import keep_library_caches
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -101,6 +103,7 @@ def chart(
 
     plot: draws into an empty figure. The same plot gives the same bytes.
     """
+    keep_library_caches()
     import matplotlib
     from matplotlib.figure import Figure
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from qtt.data.cached_folder import cached_folder
 from qtt.data.sources.columns import NAMES
-from qtt.data.user_cache import user_cache
 from qtt.errors import ConfigError, DatasetError, unknown
 
 MARKS = ("dataset_dict.json", "state.json")
@@ -39,20 +38,10 @@ def exported_table(path: Path, named: Mapping[str, str]) -> Path:
 
     Raises:
         DatasetError: the extra `datasets` is missing, the dataset is damaged, or has no images or labels.
-        ConfigError: a column that was named is not there, or there is no folder for a cache.
+        ConfigError: a column that was named is not there, or the user's cache cannot be written to.
     """
-    try:
-        cache = user_cache() / "datasets"
-    except RuntimeError as error:
-        raise ConfigError(f"There is no place to write the images of {path} to: set QTT_CACHE.") from error
-    name = f"{path.name}-{_key(path, named)}"
-    try:
-        return cached_folder(name, lambda folder: _write(path, named, folder), cache) / TABLE
-    except OSError as error:
-        raise DatasetError(
-            f"The images of {path} cannot be written to {cache}: {error.strerror}. "
-            "Set QTT_CACHE to a folder with room."
-        ) from error
+    name = f"datasets/{path.name}-{_key(path, named)}"
+    return cached_folder(name, lambda folder: _write(path, named, folder)) / TABLE
 
 
 def _key(path: Path, named: Mapping[str, str]) -> str:

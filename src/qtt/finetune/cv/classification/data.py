@@ -20,7 +20,7 @@ from qtt.data.listed import ImageFolder, stamp_images
 from qtt.data.sources import list_task
 from qtt.data.splitting import Sample
 from qtt.data.user_cache import user_cache
-from qtt.errors import DatasetError
+from qtt.errors import ConfigError, DatasetError
 from qtt.finetune.cv.classification.cache import ImageCache
 from qtt.finetune.cv.classification.image_file import images_key, open_images
 from qtt.finetune.cv.classification.randomness import Stream, derive_seed
@@ -272,7 +272,7 @@ def _cache_folder(settings: FinetuneSettings) -> Path | None:
         return None
     if settings.cache_dir is not None:
         return Path(settings.cache_dir).expanduser().absolute()
-    with suppress(RuntimeError):  # a user without home
+    with suppress(ConfigError):  # a cache that cannot be written is no cache
         return user_cache() / "images"
     return None
 

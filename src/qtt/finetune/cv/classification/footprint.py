@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from qtt.data.user_cache import user_cache
+from qtt.errors import ConfigError
 from qtt.finetune.cv.classification.model import in_fast_layout
 from qtt.finetune.cv.classification.settings import FinetuneSettings
 from qtt.finetune.cv.classification.sizes import input_size, size_arguments
@@ -103,7 +104,7 @@ def _key(card: ModelCard, num_classes: int, size: int, device: str) -> str:
 
 
 def _cache() -> Path | None:
-    with suppress(RuntimeError):  # a user without home
+    with suppress(ConfigError):  # a cache that cannot be written is no cache
         return user_cache() / "latency.json"
     return None
 
