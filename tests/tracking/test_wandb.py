@@ -228,3 +228,32 @@ def test_without_the_package_the_error_says_how_to_get_it(monkeypatch: pytest.Mo
     monkeypatch.setattr("qtt.tracking.wandb.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="pip install"):
         WandbTracker()
+
+
+@pytest.mark.parametrize("how", ["variable", "settings"])
+def test_disabled_it_writes_nothing_and_speaks_of_no_upload(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import wandb
+
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    _keep_incumbent(run_dir)
+    if how == "variable":
+        monkeypatch.setenv("WANDB_MODE", "disabled")
+    else:  # as after `wandb disabled`, whose file W&B reads in no test
+        monkeypatch.delenv("WANDB_MODE")
+        wandb.setup(settings=wandb.Settings(mode="disabled"))
+    play(WandbTracker(), run_dir)
+    assert {path.name for path in run_dir.iterdir()} == {"incumbent"}
+    assert capsys.readouterr().out == "Weights & Biases: disabled; nothing is kept\n"
+
+
+def test_what_was_not_logged_while_disabled_is_logged_by_the_next_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv("WANDB_MODE", "disabled")
+        play(WandbTracker(quiet=True), tmp_path, until=2)
+    play(WandbTracker(mode="offline", quiet=True), tmp_path, known=2)
+    assert len(_series(_history(tmp_path), "incumbent", "elapsed")) == len(RESULTS)

@@ -12,6 +12,7 @@ import yaml
 from rich.console import Console
 from rich.text import Text
 
+from qtt.data.library_caches import keep_library_caches
 from qtt.errors import ConfigError
 from qtt.runs.history import History
 from qtt.runs.kept_models import FACTS, INCUMBENT, WEIGHTS
@@ -47,8 +48,9 @@ class WandbTracker(BackgroundTracker):
     not answer, the run is kept offline.
 
     project, name: as W&B shows them; name defaults to the run folder's.
-    mode: `online`, `offline` or None: what WANDB_MODE says, else online where there is a login. Offline runs
-        lie in `<run folder>/wandb`, ready for `wandb sync`. A resumed search goes on in its own W&B run.
+    mode: `online`, `offline` or None: what WANDB_MODE or `wandb disabled` say, else online where there is a
+        login. Disabled, nothing is written. Offline runs lie in `<run folder>/wandb`, ready for `wandb sync`.
+        A resumed search goes on in its own W&B run.
     patience: seconds to wait at the end for what is still to be uploaded; `wandb sync` uploads the rest.
     quiet: do not print where the run is.
 
@@ -89,6 +91,8 @@ class _Run:
     @property
     def where(self) -> str:
         """Where to look at the run, or how to upload it."""
+        if self._run.disabled:
+            return "Weights & Biases: disabled; nothing is kept"
         folder = self._state.open_folder
         return f"Weights & Biases: {self._url or f'offline; upload it with: wandb sync {folder}'}"
 
@@ -98,7 +102,8 @@ class _Run:
         self._state.drop_torn()
         self._run = self._open(search)
         self._url = None if self._run.offline else self._run.url
-        self._state.open(Path(self._run.dir).parent)
+        if not self._run.disabled:
+            self._state.open(Path(self._run.dir).parent)
         self._define_metrics()
         self._models = dict(enumerate(map(_model, search.candidates.configs)))
         self._candidates = search.candidates
@@ -127,6 +132,9 @@ class _Run:
 
     def finish(self, summary: Summary) -> None:
         """Log tables, summary and incumbent, and close the run."""
+        if self._run.disabled:
+            self._run.finish()
+            return  # the next search in this folder that is not will log it all
         try:
             if self._steps > self._known:
                 row = self._curves(summary.history) | _pipelines(summary.history, summary.candidates)
@@ -139,6 +147,7 @@ class _Run:
 
     def _open(self, search: SearchInfo) -> Any:
         """The W&B run; offline where the server cannot be reached."""
+        keep_library_caches()
         import wandb
 
         wandb.setup(settings=wandb.Settings(silent=True))
@@ -154,7 +163,7 @@ class _Run:
                 wandb.teardown()  # its service still holds the run that it could not open
             return self._init(search, "offline")
 
-    def _init(self, search: SearchInfo, mode: Mode | None) -> Any:
+    def _init(self, search: SearchInfo, mode: Mode | Literal["disabled"] | None) -> Any:
         import wandb
 
         return wandb.init(
@@ -287,9 +296,12 @@ def _model(config: Config) -> str:
     return str(config.get("model", ""))
 
 
-def _default_mode(wandb: Any) -> Mode | None:
+def _default_mode(wandb: Any) -> Mode | Literal["disabled"] | None:
     if "WANDB_MODE" in os.environ:
         return None  # wandb reads it itself
     if wandb.run is not None:
-        return "offline" if wandb.run.offline else "online"
+        disabled = wandb.run.disabled
+        return "disabled" if disabled else "offline" if wandb.run.offline else "online"
+    if wandb.setup().settings.mode == "disabled":
+        return "disabled"
     return "online" if wandb.login(prompt=False, verify=False) else "offline"
