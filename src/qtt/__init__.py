@@ -1,7 +1,11 @@
 """qtt: which pretrained model should I finetune, and how?"""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from qtt.cli.interrupts import end_imports_quietly
+
+end_imports_quietly()
+
+from importlib import import_module  # noqa: E402 - an interrupt may come meanwhile
+from typing import TYPE_CHECKING, Any  # noqa: E402
 
 if TYPE_CHECKING:
     from qtt.artifacts.pretrained import get_pretrained_optimizer

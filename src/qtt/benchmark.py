@@ -28,8 +28,8 @@ from qtt.benchmarking.tables import Comparison, write_tables
 from qtt.benchmarking.view import summary_table
 from qtt.benchmarking.wording import counted
 from qtt.cli.configuration import config_directory, configured_errors_for_people, plain, prepare
+from qtt.cli.interrupts import INTERRUPTED, TO_GO_ON, interruptible
 from qtt.cli.invocation import command_for, typed_arguments
-from qtt.cli.messages import INTERRUPTED
 from qtt.cli.values import settled
 from qtt.curves.table import CurveTable, DatasetCurves
 from qtt.errors import ConfigError, unknown
@@ -41,6 +41,7 @@ BUILT_IN = ("random", "asha", "quick")
 """Policies worth comparing, as the next command suggests."""
 
 
+@interruptible(TO_GO_ON)
 def main() -> None:
     """Entry point of `python -m qtt.benchmark`."""
     prepare("benchmark")

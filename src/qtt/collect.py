@@ -27,8 +27,8 @@ from rich.console import Console
 from rich.text import Text
 
 from qtt.cli.configuration import config_directory, configured_errors_for_people, plain, prepare
+from qtt.cli.interrupts import INTERRUPTED, TO_GO_ON, interruptible
 from qtt.cli.invocation import command_for, typed_arguments
-from qtt.cli.messages import INTERRUPTED
 from qtt.cli.parts import space_over
 from qtt.cli.values import settled
 from qtt.collecting.collector import Collector, Limits
@@ -48,6 +48,7 @@ from qtt.tasks.registry import load_task
 FORMAT = 1
 
 
+@interruptible(TO_GO_ON)
 def main() -> None:
     """Entry point of `python -m qtt.collect`."""
     prepare("collect")

@@ -15,9 +15,12 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from qtt.cli.interrupts import interruptible
 from qtt.cli.invocation import command_for
+from qtt.data.library_caches import keep_library_caches
 from qtt.diagnosis import choices, devices, packages, places
 from qtt.diagnosis.finding import Finding, Level, Topic, look, to_dict, worst
+from qtt.errors import ConfigError
 from qtt.support import network
 
 SIGNS: dict[Level, tuple[str, str]] = {
@@ -28,6 +31,7 @@ SIGNS: dict[Level, tuple[str, str]] = {
 """What stands before a finding, and its colour."""
 
 
+@interruptible()
 def main(arguments: Sequence[str] | None = None, probe: network.Probe = network.answer) -> int:
     """Entry point; returns the exit status: 1 where something that a search needs is broken, else 0.
 
@@ -51,6 +55,7 @@ def main(arguments: Sequence[str] | None = None, probe: network.Probe = network.
 
 def diagnose(probe: network.Probe) -> list[Topic]:
     """Look at everything; nothing is raised, and nothing waits for longer than the probe does."""
+    keep_library_caches()
     installed = look("Packages", [("python", packages.python), ("packages", packages.required)])
     torch = sys.modules.get("torch")  # where the look at packages could import it
     return [
@@ -113,9 +118,17 @@ def _plugins() -> Iterator[Finding]:
 
 
 def _cache() -> Iterator[Finding]:
-    from qtt.data.user_cache import user_cache
+    from qtt.data.user_cache import find_cache
 
-    yield from places.folder("cache folder", user_cache(), "QTT_CACHE names another folder")
+    mend = "QTT_CACHE=DIR names another folder"
+    try:
+        folder, why = find_cache()
+    except ConfigError as error:
+        yield Finding("cache folder", str(error), "problem", mend)
+        return
+    if why:
+        yield Finding("cache folder", f"{why}; {folder} takes its place", "warning", mend)
+    yield from places.folder("cache folder", folder, mend)
 
 
 def _runs() -> Iterator[Finding]:

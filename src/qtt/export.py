@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
+from qtt.cli.interrupts import interruptible
 from qtt.cli.invocation import command_for
 from qtt.cli.messages import errors_for_people
 from qtt.runs.record import RunRecord
@@ -19,10 +20,11 @@ from qtt.tasks.contract import Task
 from qtt.tasks.registry import IMAGES, load_task, task_of
 
 
+@interruptible()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status."""
     console = Console(highlight=False)
-    with errors_for_people():
+    with errors_for_people("--out DIR"):
         options = _parse(sys.argv[1:] if arguments is None else list(arguments))
         run_dir, out, which = (options.pop(name) for name in ("run_dir", "out", "model"))
         record = RunRecord.load(run_dir, options.pop("data"))

@@ -16,9 +16,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from qtt.cli.interrupts import interruptible
 from qtt.cli.invocation import command_for
+from qtt.data.library_caches import keep_library_caches
 from qtt.errors import ModelHubError
 from qtt.hub.model_hub import load_hub, locate_weights
+from qtt.support.files import usual_permissions
 from qtt.types import ModelCard
 
 if TYPE_CHECKING:
@@ -37,6 +40,7 @@ class Fetched:
     detail: str
 
 
+@interruptible()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code: 0 when every model's weights are at hand, 1 otherwise."""
     parser = argparse.ArgumentParser(
@@ -50,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--licences", nargs="+", help="those under these alone (default: those for any use)")
     options = parser.parse_args(arguments)
     console = Console(highlight=False)
+    keep_library_caches()
     try:
         hub = load_hub(options.hub, models=options.models, licences=options.licences)
         options.weights_dir.mkdir(parents=True, exist_ok=True)
@@ -116,7 +121,8 @@ def _save(tensors: Mapping[str, "Tensor"], file: Path) -> Path:
 
     unfinished = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        save_file({name: tensor.clone().contiguous() for name, tensor in tensors.items()}, unfinished)
+        with usual_permissions(unfinished):
+            save_file({name: tensor.clone().contiguous() for name, tensor in tensors.items()}, unfinished)
         unfinished.replace(file)
     finally:
         unfinished.unlink(missing_ok=True)

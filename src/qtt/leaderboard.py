@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from qtt.cli.interrupts import INTERRUPTED, interruptible
 from qtt.cli.invocation import command_for
-from qtt.cli.messages import INTERRUPTED, errors_for_people
+from qtt.cli.messages import errors_for_people
 from qtt.runs.record import RunRecord
 from qtt.support.console_tables import frame_table, say, wide_console
 from qtt.tasks.contract import Scoreboard, Task
@@ -31,6 +32,7 @@ CLASSES = 12
 CLASS_FORMATS = {"examples": "d", "recall": ".4f", "precision": ".4f"}
 
 
+@interruptible()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status."""
     options = _parser().parse_args(arguments)
@@ -59,8 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for note in found.notes:
         say(console, note)
     if options.csv is not None:
-        options.csv.parent.mkdir(parents=True, exist_ok=True)
-        table.to_csv(options.csv, index=False)
+        with errors_for_people("--csv FILE"):
+            options.csv.parent.mkdir(parents=True, exist_ok=True)
+            table.to_csv(options.csv, index=False)
         say(console, f"The table is in {options.csv}")
     run_dir = shlex.quote(str(options.run_dir))
     say(console, f"To use the network that validation chose: {command_for('export')} {run_dir}")

@@ -26,8 +26,8 @@ from rich.text import Text
 
 from qtt.artifacts.files import FACTS, Artifact, Facts, TableFacts, read_artifact, write_artifact
 from qtt.cli.configuration import config_directory, configured_errors_for_people, plain, prepare
+from qtt.cli.interrupts import INTERRUPTED, TO_GO_ON, interruptible
 from qtt.cli.invocation import command_for
-from qtt.cli.messages import INTERRUPTED
 from qtt.cli.values import settled
 from qtt.curves.manifest import ALL_EPOCHS
 from qtt.errors import ArtifactError, ConfigError
@@ -45,6 +45,7 @@ PACKAGES = ("qtt", "numpy", "scikit-learn", "scipy", "torch")
 """Whose versions decide about the fit."""
 
 
+@interruptible(TO_GO_ON)
 def main() -> None:
     """Entry point of `python -m qtt.metatrain`."""
     prepare("metatrain")

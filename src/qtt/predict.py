@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from qtt.cli.interrupts import INTERRUPTED, interruptible
 from qtt.cli.invocation import command_for
-from qtt.cli.messages import INTERRUPTED, errors_for_people
+from qtt.cli.messages import errors_for_people
 from qtt.errors import ConfigError
 from qtt.runs.record import RunRecord
 from qtt.support.console_tables import positive_count, say
@@ -29,11 +30,12 @@ UNREADABLE = 3
 """Exit status when examples were left out because they cannot be read."""
 
 
+@interruptible()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status: 0, 1 after an error, 3 where examples were left out."""
     options = _parser().parse_args(arguments)
     console = Console(highlight=False)
-    with errors_for_people():
+    with errors_for_people("--out FILE"):
         record = RunRecord.load(options.run_dir)
         task = task_of(record)
         predictor = task.predictor(record.kept_model(options.model), record, options.device)

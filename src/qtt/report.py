@@ -12,14 +12,17 @@ from pathlib import Path
 
 from rich.console import Console
 
+from qtt.cli.interrupts import interruptible
 from qtt.cli.invocation import command_for, python_command
 from qtt.cli.messages import errors_for_people
+from qtt.data.library_caches import keep_library_caches
 from qtt.reporting.comparison import common_folder, find_runs
 from qtt.reporting.comparison_page import comparison_report
 from qtt.reporting.run_page import run_report
 from qtt.reporting.run_view import RunView
 
 
+@interruptible()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     parser = argparse.ArgumentParser(
@@ -43,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, help="where the dataset is now (default: where it was)")
     options = parser.parse_args(arguments)
     console = Console(highlight=False)
-    with errors_for_people():
+    keep_library_caches()
+    with errors_for_people("--out FILE --figures DIR"):
         _write(options, console)
     return 0
 

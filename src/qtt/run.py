@@ -6,7 +6,6 @@ python -m qtt.run +experiment=quickstart
 import io
 import json
 import shlex
-import signal
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, redirect_stdout
@@ -24,8 +23,9 @@ from rich.console import Console
 from rich.text import Text
 
 from qtt.cli.configuration import config_directory, configured_errors_for_people, plain, prepare
+from qtt.cli.interrupts import INTERRUPTED, TO_GO_ON, interruptible
 from qtt.cli.invocation import command_for, typed_arguments
-from qtt.cli.messages import FAULT, INTERRUPTED
+from qtt.cli.messages import FAULT
 from qtt.cli.parts import space_over
 from qtt.cli.run_names import run_directory
 from qtt.cli.sweeps import Outcome, Sweep
@@ -57,20 +57,15 @@ QUIET = ("--quiet", "-q")
 _sweep = Sweep(wide_console())
 
 
+@interruptible(TO_GO_ON)
 def main() -> None:
     """Entry point of `python -m qtt.run`."""
     sys.argv[1:] = with_quiet(sys.argv[1:])
     prepare("run")
     try:
         _app()
-    except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        Console(stderr=True, highlight=False).print("Interrupted. Repeat the command to go on.")
-        _sweep.show()
-        sys.exit(INTERRUPTED)
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # everything is kept: no more to clean up
-    _sweep.show()
+        _sweep.show()
     sys.exit(_sweep.status)
 
 

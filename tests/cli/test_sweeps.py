@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from qtt.cli.messages import INTERRUPTED, fail
+from qtt.cli.interrupts import INTERRUPTED
+from qtt.cli.messages import fail
 from qtt.cli.sweeps import Outcome, Sweep
 from waiting import LIMIT
 

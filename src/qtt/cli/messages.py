@@ -10,9 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from qtt.errors import EnvironmentFault, QTTError
-
-INTERRUPTED = 130
-"""Exit status after an interrupt, as shells have it."""
+from qtt.support.files import CLOSED
 
 FAULT = 3
 """Exit status after a fault of the world that was not mended in time: mend it and repeat the command."""
@@ -36,10 +34,12 @@ def stop_as_by_ctrl_c() -> None:
 
 
 @contextmanager
-def errors_for_people() -> Iterator[None]:
-    """Turn qtt's own errors, which say what to do, and a full disk into a message and exit status 1.
+def errors_for_people(place: str = "") -> Iterator[None]:
+    """Turn qtt's own errors, which say what to do, and those of disks into a message and exit status 1.
 
     A fault of the world, which may mend, is told with status 3.
+
+    place: what to type to have the command write elsewhere.
     """
     try:
         yield
@@ -48,6 +48,9 @@ def errors_for_people() -> Iterator[None]:
     except QTTError as error:
         fail(str(error))
     except OSError as error:
+        if error.errno in CLOSED and error.filename:
+            elsewhere = f" To have it written elsewhere: {place}" if place else ""
+            fail(f"{error.filename}: {error.strerror}.{elsewhere}")
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         where = f" ({error.filename})" if error.filename else ""

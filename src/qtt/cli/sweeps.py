@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from qtt.cli.interrupts import INTERRUPTED
 from qtt.cli.invocation import command_for, typed_arguments
-from qtt.cli.messages import INTERRUPTED, Failure
+from qtt.cli.messages import Failure
 
 NAMED = 4
 """More folders than these are named by the folder that all lie in."""

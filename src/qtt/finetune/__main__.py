@@ -13,8 +13,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from qtt.cli.interrupts import INTERRUPTED, TO_GO_ON, interruptible
 from qtt.cli.invocation import command_for
-from qtt.cli.messages import INTERRUPTED, errors_for_people, stop_as_by_ctrl_c
+from qtt.cli.messages import errors_for_people, stop_as_by_ctrl_c
 from qtt.runs.record import RunRecord
 from qtt.search.final_training import kept_table
 from qtt.search.tuner import QuickTuner
@@ -26,6 +27,7 @@ from qtt.tasks.registry import task_name, task_of
 FORMATS = {"config_id": "d", "score": ".4f", "epoch": "d", "searched": ".4f"}
 
 
+@interruptible(TO_GO_ON)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status."""
     options = _parser().parse_args(arguments)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 from rich.text import Text
 
+from qtt.cli.interrupts import interruptible
 from qtt.cli.invocation import command_for
 from qtt.cli.messages import errors_for_people
 from qtt.runs.record import RunRecord
@@ -40,6 +41,7 @@ FIXED_WIDTH, COLUMN_WIDTH = 89, 14
 """Columns of text that the table needs at least, and for each hyperparameter."""
 
 
+@interruptible()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status."""
     parser = argparse.ArgumentParser(

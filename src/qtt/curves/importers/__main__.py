@@ -9,6 +9,7 @@ import yaml
 from rich.console import Console
 from rich.text import Text
 
+from qtt.cli.interrupts import interruptible
 from qtt.curves.importers import csv_files, extended, final, published
 from qtt.curves.importers.recorded import Imported
 from qtt.curves.summary import print_summary
@@ -17,6 +18,7 @@ from qtt.data.meta_album import AlbumDataset, read_datasets
 from qtt.errors import CurveTableError, QTTError
 
 
+@interruptible()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Import as the command line says; returns the exit status."""
     options = _parser().parse_args(arguments)
