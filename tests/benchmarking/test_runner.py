@@ -1,6 +1,9 @@
 """Jobs over processes, and the file that keeps what was replayed."""
 
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -72,3 +75,20 @@ def test_what_was_replayed_is_kept_and_a_torn_line_is_dropped(tmp_path):
     store.path.write_text("nonsense\n" + store.path.read_text())
     with pytest.raises(ConfigError, match="Line 1"):
         store.read()
+
+
+SCRIPT = """
+import sys
+print("the script runs")
+sys.path[:] = {path!r}
+from test_runner import _jobs
+from qtt.benchmarking.runner import run_jobs
+print(len(list(run_jobs(_jobs(), workers=2))), "jobs")
+"""
+
+
+def test_a_script_that_protects_nothing_runs_once(tmp_path):
+    path = [str(Path(__file__).parent), *sys.path]
+    (tmp_path / "script.py").write_text(SCRIPT.format(path=path))
+    done = subprocess.run([sys.executable, tmp_path / "script.py"], capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["the script runs", "4 jobs"], done.stderr

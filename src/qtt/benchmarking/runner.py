@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -137,7 +139,7 @@ def run_jobs(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, Replay]]:
         min(workers, len(jobs)), multiprocessing.get_context("spawn"), _ignore_interrupts
     )
     try:
-        with _single_threaded():
+        with _single_threaded(), _without_main():
             futures = {executor.submit(Job.run, job): job for job in jobs}
         for future in as_completed(futures):
             yield futures[future], future.result()
@@ -155,6 +157,21 @@ def run_jobs(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, Replay]]:
 def _ignore_interrupts() -> None:
     """Leave Ctrl-C to the parent, which ends its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Processes started meanwhile do not import the script that started this one.
+
+    They need nothing of it, for policies are named; and a script that does not protect its lines by
+    `if __name__ == "__main__"` would run once more in each.
+    """
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
 
 
 @contextmanager

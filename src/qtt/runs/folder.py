@@ -8,6 +8,7 @@ import logging
 import platform
 import shutil
 import sys
+import threading
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
@@ -21,7 +22,7 @@ from qtt.errors import ConfigError
 from qtt.runs.history import History
 from qtt.runs.journal import Journal
 from qtt.runs.kept_models import INCUMBENT, KeptModel
-from qtt.support.files import read_json, write_json
+from qtt.support.files import CLOSED, read_json, write_json
 from qtt.types import Candidates, Result, TaskInfo
 
 logger = logging.getLogger("qtt")
@@ -33,6 +34,10 @@ PASSING: Mapping[str, Any] = {"models": (), "work_dir": None, "weights_dir": Non
 """Parts of a task that belong to one place or one moment of the search."""
 
 PACKAGES = ("qtt", "torch", "torchvision", "timm", "lightning", "gpytorch", "configspace", "numpy")
+
+
+_folders: dict[int, "RunFolder"] = {}
+"""The folder that is in use in a thread."""
 
 
 class RunFolder:
@@ -49,15 +54,26 @@ class RunFolder:
         self._lock = FileLock(path / ".lock")
 
     def __enter__(self) -> Self:
-        self.pipelines.mkdir(parents=True, exist_ok=True)
         try:
+            self.pipelines.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(timeout=0)
         except Timeout as error:
             raise ConfigError(
                 f"Another search is running in {self.path}. Wait for it, or name another run folder."
             ) from error
+        except OSError as error:
+            if error.errno not in CLOSED:
+                raise
+            raise ConfigError(
+                f"Results cannot be written to {self.path} ({error.strerror}). Name another folder: "
+                "runs_dir=DIR on the command line, path=DIR of QuickTuner in Python."
+            ) from error
         self._handler = logging.FileHandler(self.log, encoding="utf-8")
+        self._handler.addFilter(self._is_ours)
         self._handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        self._outer = _folders.get(threading.get_ident())
+        self._thread = threading.get_ident()
+        _folders[self._thread] = self
         logger.addHandler(self._handler)
         logger.setLevel(logging.INFO)
         return self
@@ -65,9 +81,17 @@ class RunFolder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._outer is None:
+            del _folders[self._thread]
+        else:
+            _folders[self._thread] = self._outer
         logger.removeHandler(self._handler)
         self._handler.close()
         self._lock.release()
+
+    def _is_ours(self, record: logging.LogRecord) -> bool:
+        """Whether a message is of this search, and not of one in another thread."""
+        return _folders.get(record.thread or 0, self) is self
 
     def claim(self, candidates: Candidates, task: TaskInfo, where_it_runs: Collection[str] = ()) -> None:
         """Write down what is searched, or check that a resumed search is about the same.

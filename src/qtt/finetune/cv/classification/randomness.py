@@ -5,12 +5,15 @@ turns in one process do not disturb each other.
 """
 
 import random
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
 
 import numpy as np
 import torch
+
+_one_at_a_time = threading.RLock()
 
 
 class Stream(IntEnum):
@@ -33,8 +36,14 @@ def seeded(seed: int) -> Iterator[None]:
     """Seed Python, NumPy and torch inside, and give all of them their old state back after.
 
     Needed for library code that draws from global states: dropout and initialisation from torch's, timm's
-    augmentations from Python's and NumPy's.
+    augmentations from Python's and NumPy's. These states belong to the process: other threads that want to
+    draw here wait, so that searches in several threads find what each would find alone.
     """
+    with _one_at_a_time:
+        yield from _seeded(seed)
+
+
+def _seeded(seed: int) -> Iterator[None]:
     python_state, numpy_state = random.getstate(), np.random.get_state()
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     with torch.random.fork_rng(devices=devices):
