@@ -2,6 +2,7 @@
 
 import io
 import logging
+import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -112,6 +113,7 @@ def _describe(path: Path, facts: Mapping[str, str]) -> None:
 
 @torch.inference_mode()
 def _check(network: nn.Module, inputs: Tensor, path: Path) -> float:
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # nobody asked for it; without a home it warns
     import onnxruntime
 
     expected = network(inputs)
