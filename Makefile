@@ -2,7 +2,20 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-UV := $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt
+
+# PyTorch's build, as uv's --torch-backend names them: cpu, cu128, auto, …; empty: the package index's own, which on Linux
+# brings CUDA along. The environment remembers it, so that `make test` after `make quickstart TORCH=cpu` stays with it.
+INSTALLED := $(wildcard $(VENV)/.installed*)
+TORCH_THERE := $(if $(INSTALLED),$(shell cat $(VENV)/.torch 2>/dev/null))
+TORCH ?= $(TORCH_THERE)
+ifneq ($(INSTALLED),)
+ifneq ($(strip $(TORCH)),$(TORCH_THERE))
+$(error $(VENV) has another build of PyTorch ($(or $(TORCH_THERE),the default)). Take it without TORCH=…, or name another \
+environment: VENV=.venv-$(or $(strip $(TORCH)),default))
+endif
+endif
+UV = echo '$(strip $(TORCH))' >$(VENV)/.torch && $(BIN)/uv pip install --quiet --compile-bytecode \
+	--python $(BIN)/python --constraint constraints.txt $(if $(strip $(TORCH)),--torch-backend=$(strip $(TORCH)))
 
 .DEFAULT_GOAL := help
 
@@ -29,7 +42,7 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/uv
 install: $(VENV)/.installed  ## install qtt into .venv
 
 .PHONY: quickstart
-quickstart: $(VENV)/.installed  ## install, then search a model for handwritten digits in two minutes
+quickstart: $(VENV)/.installed  ## install, then search a model for handwritten digits in two minutes; TORCH=cpu: no CUDA
 	@$(BIN)/python -m qtt.run +experiment=quickstart $(ARGS)
 
 $(VENV)/.installed-photos: $(VENV)/.installed
