@@ -1,5 +1,6 @@
 """The folder of a search: where it cannot be, and whose messages it keeps."""
 
+import errno
 import logging
 import os
 import threading
@@ -17,6 +18,19 @@ def test_a_place_that_cannot_be_written_to_is_named_with_what_to_type(tmp_path: 
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match=r"file/run \(Not a directory\).*runs_dir=DIR.*path=DIR"):
         RunFolder(tmp_path / "file" / "run").__enter__()
+
+
+def test_a_search_that_can_only_be_read_is_to_be_copied(
+    kept_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = RunFolder(kept_run)
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(kept_run / ".lock"))
+
+    monkeypatch.setattr(folder._lock, "acquire", refuse)
+    with pytest.raises(ConfigError, match=r"Read-only file system\)\. Copy the folder"):
+        folder.__enter__()
 
 
 def test_searches_in_several_threads_keep_their_messages_apart(tmp_path: Path) -> None:

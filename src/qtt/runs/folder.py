@@ -64,9 +64,13 @@ class RunFolder:
         except OSError as error:
             if error.errno not in CLOSED:
                 raise
+            remedy = (
+                "Name another folder: runs_dir=DIR on the command line, path=DIR of QuickTuner in Python."
+            )
+            if self._candidates.is_file():
+                remedy = "Copy the folder to where you can write, and go on there."
             raise ConfigError(
-                f"Results cannot be written to {self.path} ({error.strerror}). Name another folder: "
-                "runs_dir=DIR on the command line, path=DIR of QuickTuner in Python."
+                f"Results cannot be written to {self.path} ({error.strerror}). {remedy}"
             ) from error
         self._handler = logging.FileHandler(self.log, encoding="utf-8")
         self._handler.addFilter(self._is_ours)
