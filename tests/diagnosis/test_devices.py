@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from qtt.diagnosis import devices
+from qtt.support import resources
 
 GIB = 2**30
 
@@ -83,10 +84,10 @@ def test_without_torch_there_is_nothing_to_say() -> None:
 
 def test_memory_is_that_of_the_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bound = tmp_path / "memory.max"
-    monkeypatch.setattr(devices, "CGROUPS", (str(bound),))
+    monkeypatch.setattr(resources, "CGROUPS", (str(bound),))
     meminfo = tmp_path / "meminfo"
     meminfo.write_text("MemTotal: 1 kB\nMemAvailable: 1073741824 kB\n")
-    monkeypatch.setattr(devices, "_machine", lambda: 2048 * GIB)
+    monkeypatch.setattr(resources, "_machine", lambda: 2048 * GIB)
     for text, expected in (("max", "2048.0 GiB, 1024.0 free"), (str(8 * GIB), "8.0 GiB, 8.0 free")):
         bound.write_text(text)
         (finding,) = devices.memory(meminfo)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from qtt.diagnosis.finding import Finding
+from qtt.support import resources
 from qtt.support.machine import GPU_DRIVERS, available_cores
 
 GIB = 2**30
@@ -16,9 +17,6 @@ LITTLE_MEMORY = 2 * GIB
 LITTLE_GPU_MEMORY = 4 * GIB
 """Bytes below which most pipelines of larger models do not fit."""
 
-CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
-"""Files that bound the memory of a container."""
-
 
 def cores() -> Iterator[Finding]:
     """Cores that this process may use."""
@@ -26,16 +24,14 @@ def cores() -> Iterator[Finding]:
     yield Finding("cores", f"{usable}" if usable == all_of_them else f"{usable} of {all_of_them}")
 
 
-def memory(meminfo: Path = Path("/proc/meminfo")) -> Iterator[Finding]:
+def memory(meminfo: Path = resources.MEMINFO) -> Iterator[Finding]:
     """Memory of the machine or container, and what of it is free."""
-    total = min((bound for bound in (_machine(), _container()) if bound), default=None)
-    free = _free(meminfo)
-    known = [size for size in (free, total) if size is not None]
+    total, free = resources.memory(meminfo)
     if total is None:
         yield Finding("memory", "not known on this system")
         return
-    found = f"{total / GIB:.1f} GiB" + (f", {min(known) / GIB:.1f} free" if free is not None else "")
-    if min(known) >= LITTLE_MEMORY:
+    found = f"{total / GIB:.1f} GiB" + (f", {free / GIB:.1f} free" if free is not None else "")
+    if (total if free is None else free) >= LITTLE_MEMORY:
         yield Finding("memory", found)
     else:
         mend = "Close other programs, or ask the job queue for more; small batches need less."
@@ -83,32 +79,3 @@ def _no_gpu(torch: Any, said: list[str]) -> Finding:
     reason = said[0].strip().splitlines()[0] if said else "torch does not say why"
     mend = "See whether nvidia-smi works; a torch built for an older CUDA needs no newer driver."
     return Finding("GPU", f"a driver is here ({driver}), but torch cannot use it: {reason}", "warning", mend)
-
-
-def _machine() -> int | None:
-    """Bytes of the whole machine; None where the system does not say."""
-    if "SC_PHYS_PAGES" not in getattr(os, "sysconf_names", {}):
-        return None
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-def _container() -> int | None:
-    """Bytes that a container may use; None without such a bound."""
-    for file in CGROUPS:
-        try:
-            text = Path(file).read_text().strip()
-        except OSError:
-            continue
-        if text.isdigit():
-            return int(text)
-    return None
-
-
-def _free(meminfo: Path) -> int | None:
-    """Bytes that programs can still have; None where the system does not say."""
-    try:
-        lines = meminfo.read_text().splitlines()
-    except OSError:
-        return None
-    found = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
-    return 1024 * int(found[0]) if found else None

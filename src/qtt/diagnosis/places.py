@@ -1,13 +1,12 @@
 """Folders that a search writes to, and the places on the network that it may ask."""
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from qtt.diagnosis.finding import Finding
+from qtt.support import resources
 from qtt.support.network import Probe
 
 GIB = 2**30
@@ -21,14 +20,11 @@ INDEX_VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL")
 
 def folder(name: str, path: Path, mend: str) -> Iterator[Finding]:
     """Whether a folder, which may not exist yet, can be written to, and how much room there is."""
-    home = next(place for place in (path, *path.parents) if place.exists())
-    try:
-        with tempfile.TemporaryFile(dir=home):
-            pass
-        free = shutil.disk_usage(home).free
-    except OSError as error:
-        yield Finding(name, f"{path} cannot be written to: {error.strerror}", "problem", mend)
+    reason = resources.refusal(path)
+    if reason is not None:
+        yield Finding(name, f"{path} cannot be written to: {reason}", "problem", mend)
         return
+    free = resources.free_disk(path)
     found = f"{path}, {free / GIB:,.0f} GiB free"
     if free < LITTLE_DISK:
         yield Finding(name, found, "warning", f"Make room, or: {mend}")
