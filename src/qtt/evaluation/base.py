@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Protocol
 
 from qtt.errors import ConfigError
-from qtt.types import Objective, Result, TaskInfo, Trial
+from qtt.tasks.preflight import Said
+from qtt.types import Candidates, Objective, Result, TaskInfo, Trial
 
 
 class Evaluator(Protocol):
@@ -19,6 +20,17 @@ class Evaluator(Protocol):
         """Yield one result per finished epoch; the last one may be a failure or a timeout.
 
         seconds: time after which the step is cut off with a timeout, None for no limit.
+        """
+        ...
+
+    def rehearse(self, rehearsal: str, candidates: Candidates, task: TaskInfo) -> Iterator[Said]:
+        """Yield what a task's rehearsal says; it runs where trials do, and what it loads stays there.
+
+        rehearsal: as `package.module.name`.
+
+        Raises:
+            ConfigError: it stumbled over a mistake of the user.
+            EnvironmentFault: over anything else, or the training process died of it.
         """
         ...
 

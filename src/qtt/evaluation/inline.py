@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from qtt.evaluation.rehearsal import heard, rehearse
 from qtt.evaluation.step import run_step, timeout
-from qtt.types import Objective, Result, TaskInfo, Trial
+from qtt.tasks.preflight import Said
+from qtt.types import Candidates, Objective, Result, TaskInfo, Trial
 
 
 class _CutOff(BaseException):
@@ -46,6 +48,13 @@ class InlineEvaluator:
             if result is None:
                 return
             yield result
+
+    def rehearse(self, rehearsal: str, candidates: Candidates, task: TaskInfo) -> Iterator[Said]:
+        """See `Evaluator.rehearse`."""
+        for message in rehearse(rehearsal, candidates, task):
+            said = heard(message)
+            if said is not None:
+                yield said
 
     def close(self) -> None:
         """Nothing to release."""

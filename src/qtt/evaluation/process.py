@@ -1,6 +1,7 @@
 """Objectives run in one long-lived training process, which can be killed at any moment and is replaced."""
 
 import json
+import logging
 import os
 import queue
 import signal
@@ -17,12 +18,16 @@ from typing import IO, Any
 
 from qtt.data.library_caches import library_caches
 from qtt.data.user_cache import VARIABLE, user_cache
-from qtt.errors import ConfigError
+from qtt.errors import ConfigError, EnvironmentFault
 from qtt.evaluation import kernel
+from qtt.evaluation.rehearsal import heard
 from qtt.evaluation.step import failure, timeout
 from qtt.evaluation.worker import GRACE
 from qtt.space.hyperparameters import registering_modules
-from qtt.types import Objective, Result, TaskInfo, Trial
+from qtt.tasks.preflight import Said
+from qtt.types import Candidates, Objective, Result, TaskInfo, Trial
+
+logger = logging.getLogger("qtt")
 
 LOG_TAIL_LINES = 20
 ANSWER = 1.0
@@ -115,11 +120,28 @@ class ProcessEvaluator:
                 yield timeout(trial, time.monotonic() - begin)
                 return
             if message is None:
-                yield self._death(process, trial, time.monotonic() - begin, written)
+                reason, details, told = self._death(process, written)
+                yield failure(trial, reason, time.monotonic() - begin, details, told)
                 return
             if "done" in message:
                 return
             yield Result.from_dict(message["result"])
+
+    def rehearse(self, rehearsal: str, candidates: Candidates, task: TaskInfo) -> Iterator[Said]:
+        """See `Evaluator.rehearse`."""
+        process = self._running()
+        written = self._log.stat().st_size
+        self._send({"rehearsal": rehearsal, "candidates": candidates.to_dict(), "task": task.to_dict()})
+        while True:
+            message = self._messages.get()
+            if message is None:
+                reason, details, _ = self._death(process, written)
+                logger.info("The rehearsal broke:\n%s", details)
+                raise EnvironmentFault(reason)
+            said = heard(message)
+            if said is None:
+                return
+            yield said
 
     def close(self) -> None:
         """End the training process: what it is writing it may finish within `GRACE`, then it is killed.
@@ -164,8 +186,8 @@ class ProcessEvaluator:
         except (BrokenPipeError, ValueError):
             pass  # the process is dead or closed; its end of file is about to arrive as a message
 
-    def _death(self, process: subprocess.Popen[bytes], trial: Trial, seconds: float, written: int) -> Result:
-        """The failure of a trial, with the end of what the log got since it had `written` bytes."""
+    def _death(self, process: subprocess.Popen[bytes], written: int) -> tuple[str, str, dict[str, bool]]:
+        """How the process died, the end of its log since that had `written` bytes, and what is known."""
         code = process.wait()
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         hint, told = "", {}
@@ -179,7 +201,7 @@ class ProcessEvaluator:
         with self._log.open(encoding="utf-8", errors="replace") as log:
             log.seek(written)
             tail = "".join(deque(log, maxlen=LOG_TAIL_LINES))
-        return failure(trial, f"The training process {how}{hint}; see {self._log}.", seconds, tail, told)
+        return f"The training process {how}{hint}; see {self._log}.", tail, told
 
 
 def _kept_caches() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The training process: reads trials as JSON lines, writes results as JSON lines.
+"""The training process: reads trials and rehearsals as JSON lines, writes what comes of them as JSON lines.
 
 It ends itself when the search that started it is gone, so that no orphan goes on training. Threads that the
 objective has started, such as one that writes a checkpoint, then get a few seconds to finish.
@@ -13,13 +13,15 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from importlib import import_module
 from typing import IO, Any
 
 from qtt.evaluation.memory import keep_memory
+from qtt.evaluation.rehearsal import rehearse
 from qtt.evaluation.step import run_step
-from qtt.types import Objective, TaskInfo, Trial
+from qtt.types import Candidates, Objective, TaskInfo, Trial
 
 GRACE = 10.0
 """Seconds that threads of the objective get to finish when the process is to end."""
@@ -37,8 +39,13 @@ def main() -> None:
         objective = _load(requests.get())
         while True:
             request = requests.get()
-            trial, task = Trial.from_dict(request["trial"]), TaskInfo.from_dict(request["task"])
-            for result in run_step(objective, trial, task):
+            task = TaskInfo.from_dict(request["task"])
+            if "rehearsal" in request:
+                candidates = Candidates.from_dict(request["candidates"])
+                for message in rehearse(request["rehearsal"], candidates, task):
+                    _write(replies, message)
+                continue
+            for result in run_step(objective, Trial.from_dict(request["trial"]), task):
                 _write(replies, {"result": result.to_dict()})
             _write(replies, {"done": True})
 
@@ -71,6 +78,6 @@ def _load(request: dict[str, Any]) -> Objective:
     return found  # type: ignore[no-any-return]
 
 
-def _write(stream: IO[bytes], message: dict[str, Any]) -> None:
+def _write(stream: IO[bytes], message: Mapping[str, Any]) -> None:
     stream.write(json.dumps(message).encode() + b"\n")
     stream.flush()

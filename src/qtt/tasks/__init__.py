@@ -15,15 +15,19 @@ from qtt.tasks.contract import (
     Task,
     Watch,
 )
+from qtt.tasks.preflight import Needs, Rehearsal, Said
 from qtt.tasks.registry import load_predictor, load_task, objective_of, task_of, task_of_objective
 
 __all__ = [
     "Column",
     "Export",
     "LeftOut",
+    "Needs",
     "Predictions",
     "Predictor",
+    "Rehearsal",
     "ReportParts",
+    "Said",
     "Scoreboard",
     "Task",
     "Watch",

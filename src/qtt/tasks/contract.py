@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from qtt.errors import ConfigError, unknown
+from qtt.tasks.preflight import Needs
 from qtt.types import ACCURACY, Candidates, MetaFeatures, ModelCard, Objective, TaskInfo
 
 if TYPE_CHECKING:
@@ -169,6 +170,8 @@ class Task(ABC):
         and 1, and higher is better; `qtt.statistics.scores` has those of classes.
     where_it_runs: settings of the objective that belong to a place or machine, and change no score: a search
         may go on with others.
+    rehearsal: function as `package.module.name` that tries, where pipelines will be trained and before the
+        first one is, what all of them need; None: there is nothing to try. See `qtt.tasks.preflight`.
     """
 
     name: ClassVar[str]
@@ -176,6 +179,7 @@ class Task(ABC):
     examples: ClassVar[str] = "examples"
     metrics: ClassVar[Mapping[str, str]] = {ACCURACY: "accuracy"}
     where_it_runs: ClassVar[tuple[str, ...]] = ()
+    rehearsal: ClassVar[str | None] = None
 
     @property
     def objective(self) -> Objective:
@@ -236,6 +240,10 @@ class Task(ABC):
         Raises:
             ConfigError: it refuses some; the first is named with its reason.
         """
+
+    def needs(self, candidates: Candidates, task: TaskInfo) -> Needs:
+        """What the objective takes of a machine at least, as is known without loading anything."""
+        return Needs()
 
     def footprints(
         self, cards: Sequence[ModelCard], task: TaskInfo, latency: bool = False
