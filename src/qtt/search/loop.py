@@ -10,6 +10,7 @@ from typing import Any
 
 from qtt.errors import ConfigError, ObjectiveError
 from qtt.evaluation import Evaluator
+from qtt.evaluation.preflight import Preflight, summary
 from qtt.evaluation.step import timeout
 from qtt.optimizers.base import Optimizer
 from qtt.runs.folder import RunFolder
@@ -39,7 +40,7 @@ class SearchLoop:
         *,
         trackers: Sequence[Tracker],
         clock: Clock,
-        begin: float,
+        preflight: Preflight | None = None,
         quota: int | None = None,
         patience: float = 0.0,
         advice: str = "",
@@ -54,7 +55,7 @@ class SearchLoop:
             budget: earlier searches in the folder count towards it.
             trackers: told of everything.
             clock: for all durations.
-            begin: what the clock said when this search began.
+            preflight: what is seen to before the first step; its seconds are none of the budget's.
             quota: bound on all checkpoints together, in bytes.
             patience: seconds to wait for the world to mend before the search stops.
             advice: on what would make the next search better; for the trackers.
@@ -76,7 +77,9 @@ class SearchLoop:
         self._trackers = TrackerGroup(trackers)
         self._entries = tuple(folder.journal.read())
         self._history = History(entry.result for entry in self._entries)
-        self._begin = begin - (self._entries[-1].elapsed if self._entries else 0.0)
+        self._preflight = preflight
+        self._begin = clock.now() - (self._entries[-1].elapsed if self._entries else 0.0)
+        self._notes = notes(optimizer, task)
         self._step: tuple[Trial, float] | None = None
 
     def run(self) -> Summary:
@@ -84,11 +87,12 @@ class SearchLoop:
 
         Raises:
             ConfigError: the journal is of another search.
+            EnvironmentFault: the preflight found that something is missing.
         """
         self._optimizer.on_cpu = trains_on_cpu(self._task.settings.get("device"))
         self._restore()
         if self._spent() is None:
-            self._evaluator.start()
+            self._make_ready()
         reason, interrupted = "Stopped by an error; everything finished is kept.", False
         try:
             self._start_trackers()
@@ -99,7 +103,7 @@ class SearchLoop:
                 trial, begin = self._step
                 self._record(timeout(trial, self._clock.now() - begin))
         finally:
-            summary = Summary(
+            end = Summary(
                 self._folder.path,
                 self._optimizer.candidates,
                 self._history,
@@ -111,8 +115,8 @@ class SearchLoop:
             try:
                 self._evaluator.close()
             finally:  # also where the user is impatient
-                self._trackers.finish(summary)
-        return summary
+                self._trackers.finish(end)
+        return end
 
     def _restore(self) -> None:
         """Tell the optimizer what earlier runs journaled; it proposes again what it proposed then."""
@@ -129,6 +133,23 @@ class SearchLoop:
         if self._history.incumbent is not None:
             self._folder.keep_incumbent(self._history.incumbent, self._optimizer.candidates, self._task)
 
+    def _make_ready(self) -> None:
+        """Start the training process, and see whether all is there that it needs."""
+        begin = self._clock.now()
+        self._evaluator.start()
+        if self._preflight is None:
+            return
+        try:
+            facts = self._preflight.run(self._evaluator, self._trackers.preparing)
+        except BaseException:
+            self._evaluator.close()
+            raise
+        finally:
+            self._trackers.preparing("")
+        logger.info("%s", summary(facts))
+        self._notes = (*self._notes, summary(facts))
+        self._begin += self._clock.now() - begin
+
     def _start_trackers(self) -> None:
         self._trackers.start(
             SearchInfo(
@@ -140,7 +161,7 @@ class SearchLoop:
                 entries=self._entries,
                 outlook=getattr(self._optimizer, "outlook", None),
                 advice=self._advice,
-                notes=notes(self._optimizer, self._task),
+                notes=self._notes,
             )
         )
 

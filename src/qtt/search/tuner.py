@@ -13,6 +13,7 @@ from rich.console import Console
 
 from qtt.errors import ConfigError
 from qtt.evaluation import make_evaluator
+from qtt.evaluation.preflight import Preflight, check_writable, whose
 from qtt.evaluation.process import import_path
 from qtt.hub.model_hub import ModelHub
 from qtt.optimizers.base import Optimizer
@@ -97,9 +98,10 @@ class QuickTuner:
         Raises:
             ConfigError: no budget, an optimizer without candidates, a metric that the task does not have, or
                 a folder that holds another search.
+            EnvironmentFault: data, weights, device, disk or memory are not as the search needs them; nothing
+                is journaled.
             JournalError: the folder's journal is damaged.
         """
-        begin = self._clock.now()
         budget = Budget(time_budget, evaluations)
         if self.optimizer is None:
             raise ConfigError(
@@ -116,8 +118,9 @@ class QuickTuner:
         )
         if self.task is not None:
             self.task.check_metric(task)
-        path = self.path or _default_path(self.optimizer, task)
-        with RunFolder(path.absolute()) as folder:
+        path = (self.path or _default_path(self.optimizer, task)).absolute()
+        check_writable(path)
+        with RunFolder(path) as folder:
             task = replace(task, work_dir=folder.pipelines)
             folder.claim(candidates, task, () if self.task is None else self.task.where_it_runs)
             for name, text in {**self._search_space(), **self._files}.items():
@@ -134,7 +137,7 @@ class QuickTuner:
                 budget,
                 trackers=self._trackers,
                 clock=self._clock,
-                begin=begin,
+                preflight=Preflight(whose(self.task, self.objective), candidates, task, folder.path),
                 quota=self._quota,
                 patience=self._patience,
                 advice=hub.advice if hub else "",

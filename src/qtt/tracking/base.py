@@ -104,6 +104,14 @@ class TrackerGroup:
                 self._half_started = tracker
                 raise
 
+    def preparing(self, what: str) -> None:
+        """The search is about to begin, and sees to this before; empty: it does so no longer.
+
+        Trackers that have a method of this name hear of it.
+        """
+        for tracker in list(self._waiting):
+            self._call(tracker, lambda tracker: getattr(tracker, "preparing", _unheard)(what))
+
     def asked(self, trial: Trial, elapsed: float) -> None:
         """See `Tracker.asked`."""
         self._each(lambda tracker: tracker.asked(trial, elapsed))
@@ -131,11 +139,17 @@ class TrackerGroup:
         try:
             call(tracker)
         except Exception as error:
-            self._trackers.remove(tracker)
+            for those in (self._trackers, self._waiting):
+                if tracker in those:
+                    those.remove(tracker)
             name = type(tracker).__name__
             level = logging.INFO if tracker is self._half_started else logging.WARNING
             logger.log(level, "%s failed and is switched off: %s", name, error or type(error).__name__)
             logger.info("%s:", name, exc_info=error)
+
+
+def _unheard(what: str) -> None:
+    """A tracker that does not care."""
 
 
 def _ignore(reason: str, seconds: float) -> None:

@@ -1,5 +1,6 @@
 """The search on the console: a live view in a terminal, plain lines elsewhere, a table at the end."""
 
+import math
 import signal
 import sys
 import threading
@@ -10,6 +11,7 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 from rich.live import Live
+from rich.status import Status as Spinner
 from rich.table import Table
 from rich.text import Text
 
@@ -31,6 +33,9 @@ FIXED_WIDTH, COLUMN_WIDTH = 86, 14
 
 REFRESHES = 4
 """Of the live view, a second."""
+
+PREPARING = 10.0
+"""Seconds between plain lines on what is done before the search."""
 
 SILENCE, SILENT_SHARE = 60.0, 0.05
 """Seconds, and share of the budget, after which plain lines show a sign of life."""
@@ -54,6 +59,32 @@ class ConsoleTracker:
         self._advice = ""
         self._live: Live | None = None
         self._heart: _Heart | None = None
+        self._status: Spinner | None = None
+        self._prepared = -math.inf
+
+    def preparing(self, what: str) -> None:
+        """Show what is done before the search, in a terminal; elsewhere say it where it takes long."""
+        if self._quiet:
+            return
+        if self.console.is_terminal and not self.console.is_dumb_terminal:
+            self._show_status(what)
+        elif not what:
+            self._prepared = -math.inf
+        elif self._prepared == -math.inf:
+            self._prepared = self._clock.now()
+        elif self._clock.now() - self._prepared >= PREPARING:
+            self._prepared = self._clock.now()
+            self._print(Text(what))
+
+    def _show_status(self, what: str) -> None:
+        if self._status is None and what:
+            self._status = self.console.status(Text(what))
+            self._status.start()
+        elif self._status is not None and what:
+            self._status.update(Text(what))
+        elif self._status is not None:
+            self._status.stop()
+            self._status = None
 
     def start(self, search: SearchInfo) -> None:
         """Say what is searched and where results go; show the live view in a terminal."""
