@@ -115,7 +115,7 @@ def test_weights_that_timm_fetches_but_cannot_resample_are_taken_from_its_cache(
 
     monkeypatch.setattr(timm, "create_model", fetch)
     monkeypatch.setattr("qtt.hub.weights._require_network", lambda: None)
-    monkeypatch.setattr("qtt.hub.weights._in_hugging_face_cache", lambda card: file if calls else None)
+    monkeypatch.setattr("qtt.hub.weights.in_hugging_face_cache", lambda card: file if calls else None)
     model = create_model(FIXED, 3, img_size=64)
     assert calls == [True, False]
     assert model.patch_embed.img_size == (64, 64)

@@ -173,13 +173,13 @@ def from_hugging_face(
             f"No weights for model '{card.name}': {card.weights} is neither in the package nor in "
             f"{'a weights folder (none given)' if weights_dir is None else weights_dir}."
         )
-    cached = _in_hugging_face_cache(card)
+    cached = in_hugging_face_cache(card)
     if cached is None:
         try:
             _require_network()
             return timm.create_model(card.timm_name, pretrained=True, num_classes=card.num_classes, **kwargs)
         except Exception as error:  # whatever the network stack raises is one answer: not to be had
-            cached = _in_hugging_face_cache(card)  # there now if timm fetched it but could not resample it
+            cached = in_hugging_face_cache(card)  # there now if timm fetched it but could not resample it
             if cached is None:
                 raise no_weights(card, weights_dir, error) from error
     model = _build(card, card.num_classes, kwargs)
@@ -187,7 +187,7 @@ def from_hugging_face(
     return model
 
 
-def _in_hugging_face_cache(card: ModelCard) -> Path | None:
+def in_hugging_face_cache(card: ModelCard) -> Path | None:
     """The weights file of an earlier download, so that no later step asks the network again."""
     config = timm.models.get_pretrained_cfg(card.timm_name)
     if config is None or not config.hf_hub_id:

@@ -63,6 +63,11 @@ class ImageCache:
         return self._store.pixels.nbytes
 
     @property
+    def to_come(self) -> int:
+        """Bytes of memory or disk that it may still take."""
+        return self._store.to_come
+
+    @property
     def in_memory(self) -> bool:
         """Whether other processes do not see what this one decodes."""
         return isinstance(self._store, MemoryImages)

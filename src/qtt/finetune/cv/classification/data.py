@@ -262,12 +262,13 @@ def open_split(
     stamps = [folder.stamps[str(path)] for path in paths]
     kept = min(len(paths), limit // (3 * size * size))
     key = images_key(folder.root, paths[:kept], stamps[:kept], size, interpolation)
-    store = open_images(_cache_folder(settings), key, kept, size, settings.cache_gb * 2**30)
+    store = open_images(cache_folder(settings), key, kept, size, settings.cache_gb * 2**30)
     images = ImageCache(paths, size, interpolation, store, stamps)
     return Split(images, torch.tensor([label for _, label in samples], dtype=torch.int64))
 
 
-def _cache_folder(settings: FinetuneSettings) -> Path | None:
+def cache_folder(settings: FinetuneSettings) -> Path | None:
+    """Where decoded images are kept; None: in memory."""
     if not settings.cache_gb:
         return None
     if settings.cache_dir is not None:

@@ -38,6 +38,11 @@ class MemoryImages:
     def __init__(self, count: int, size: int) -> None:
         self.pixels: NDArray[np.uint8] = np.empty((count, size, size, 3), dtype=np.uint8)
 
+    @property
+    def to_come(self) -> int:
+        """Bytes of memory that it may still take."""
+        return self.pixels.nbytes
+
     def holds(self, index: int) -> bool:
         """Whether an image is there from earlier processes."""
         return False
@@ -71,6 +76,12 @@ class ImageFile:
         self.pixels: NDArray[np.uint8] = np.frombuffer(view, np.uint8, length - start, start).reshape(
             count, size, size, 3
         )
+
+    @property
+    def to_come(self) -> int:
+        """Bytes of disk that it may still take: holes of the file."""
+        facts = os.fstat(self._descriptor)
+        return max(facts.st_size - 512 * getattr(facts, "st_blocks", 0), 0)
 
     def __reduce__(self) -> tuple[type["ImageFile"], tuple[Path, int, int]]:
         """Another process opens the same file."""

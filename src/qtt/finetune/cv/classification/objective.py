@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from qtt.errors import ConfigError
-from qtt.finetune.cv.classification import memory
+from qtt.finetune.cv.classification import memory, rehearsal
 from qtt.finetune.cv.classification.checkpoint import (
     EpochRecord,
     Progress,
@@ -31,7 +31,8 @@ from qtt.finetune.cv.classification.warm import WarmPipelines
 from qtt.finetune.cv.classification.writer import Checkpoint, CheckpointError, CheckpointWriter
 from qtt.support.files import usual_permissions
 from qtt.support.machine import choose_device
-from qtt.types import Result, TaskInfo, Trial
+from qtt.tasks.preflight import Said
+from qtt.types import Candidates, Result, TaskInfo, Trial
 
 _data = DataStore()
 _warm = WarmPipelines(limit=4, limit_bytes=2 * 2**30)
@@ -93,6 +94,11 @@ def finetune(trial: Trial, task_info: TaskInfo) -> Iterator[Result]:
             reached = epoch
             yield result
         start = time.monotonic()
+
+
+def rehearse(candidates: Candidates, task_info: TaskInfo) -> Iterator[Said]:
+    """See `rehearsal.rehearse`; the images that it opens stay open for `finetune`."""
+    return rehearsal.rehearse(candidates, task_info, _data)
 
 
 @dataclass

@@ -6,8 +6,12 @@ from qtt.errors import ConfigError
 from qtt.finetune.cv.classification.recipe import Recipe
 from qtt.finetune.cv.classification.settings import FinetuneSettings
 from qtt.statistics.scores import find_metric
+from qtt.tasks.preflight import Needs, Said
 from qtt.tasks.registry import objective_of
 from qtt.types import Candidates, Result, TaskInfo, Trial
+
+WEIGHT, LIBRARIES = 4, 300_000_000
+"""Bytes of a weight; bytes that torch and Lightning take."""
 
 
 @objective_of("image_classification")
@@ -19,6 +23,23 @@ def finetune_script(trial: Trial, task_info: TaskInfo) -> Iterator[Result]:
     from qtt.finetune.cv.classification.objective import finetune
 
     return finetune(trial, task_info)
+
+
+def rehearse(candidates: Candidates, task_info: TaskInfo) -> Iterator[Said]:
+    """Try what all pipelines need; see `rehearsal.rehearse`. Torch comes when called."""
+    from qtt.finetune.cv.classification.objective import rehearse
+
+    return rehearse(candidates, task_info)
+
+
+def needs(candidates: Candidates) -> Needs:
+    """What the largest model takes at least, whoever trains it.
+
+    disk: its checkpoint, of weights and one moment of the optimizer, twice while one replaces the other, and
+    the weights of the best epoch. memory: libraries, weights, gradients, one moment.
+    """
+    largest = max((int(WEIGHT * card.params * 1e6) for card in candidates.models), default=0)
+    return Needs(disk=5 * largest, memory=LIBRARIES + 3 * largest)
 
 
 def check_candidates(candidates: Candidates, task_info: TaskInfo) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from qtt.finetune.cv.classification.settings import WHERE_IT_RUNS
 from qtt.statistics.scores import TITLES, find_metric
 from qtt.tasks.contract import Export, ReportParts, Scoreboard, Task, Watch
+from qtt.tasks.preflight import Needs
 from qtt.types import Candidates, MetaFeatures, ModelCard, TaskInfo
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class ImageClassification(Task):
     examples = "images"
     metrics = TITLES
     where_it_runs = WHERE_IT_RUNS
+    rehearsal = "qtt.finetune.cv.classification.script.rehearse"
 
     def describe(
         self, path: os.PathLike[str] | str, val_fraction: float = 0.2, seed: int = 0
@@ -52,6 +54,12 @@ class ImageClassification(Task):
         from qtt.finetune.cv.classification.script import check_candidates
 
         check_candidates(candidates, task)
+
+    def needs(self, candidates: Candidates, task: TaskInfo) -> Needs:
+        """See `script.needs`."""
+        from qtt.finetune.cv.classification.script import needs
+
+        return needs(candidates)
 
     def footprints(
         self, cards: Sequence[ModelCard], task: TaskInfo, latency: bool = False
