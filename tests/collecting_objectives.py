@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from qtt.errors import DatasetError
 from qtt.types import Result, TaskInfo, Trial
 
 
@@ -17,8 +18,10 @@ def score(config_id: int, epoch: int) -> float:
 def recording(trial: Trial, task: TaskInfo) -> Iterator[Result]:
     """Trains with a checkpoint; `epochs.log` beside it lists every epoch that was trained.
 
-    While there is a file `settings["held"]`, no epoch after the second one begins.
-    A config's `fate` says what happens in its second epoch: `raise`, `die`, `hang` or `stop`.
+    While there is a file `settings["held"]`, no epoch after the second one begins; while there is a file
+    `settings["gone"]`, the dataset is.
+    A config's `fate` says what happens in its second epoch: `raise`, `die`, `hang` or `stop`; or in its
+    first: `broken`.
     """
     folder = task.pipeline_dir(trial.config_id)
     assert folder is not None
@@ -26,8 +29,12 @@ def recording(trial: Trial, task: TaskInfo) -> Iterator[Result]:
     checkpoint = folder / "last.json"
     done = json.loads(checkpoint.read_text()) if checkpoint.exists() else 0
     fate = str(trial.config.get("fate", ""))
+    if fate == "broken":
+        raise ValueError("a library is broken")
     for epoch in range(1, trial.fidelity + 1):
         if epoch > done:
+            if epoch == 2 and "gone" in task.settings and Path(task.settings["gone"]).exists():
+                raise DatasetError("The dataset is gone.")
             if epoch == 2 and not (folder.parent / "healed").exists():
                 _suffer(fate)
                 if fate == "stop":

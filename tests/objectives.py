@@ -12,12 +12,26 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from qtt.types import Result, TaskInfo, Trial
+from qtt.errors import ConfigError, DatasetError
+from qtt.tasks.preflight import Said
+from qtt.types import Candidates, Result, TaskInfo, Trial
 
 
 def score(config_id: int, epoch: int) -> float:
     """A curve that rises with the epoch, higher for higher ids."""
     return round((config_id + 1) / 20 + 0.3 * (1 - 0.8**epoch), 6)
+
+
+def rehearsing(candidates: Candidates, task: TaskInfo) -> Iterator[Said]:
+    """Finds all in order, or breaks as `settings['rehearsal']` says."""
+    yield Said("counting")
+    yield Said(f"{len(candidates)} pipelines", fact=True)
+    how = task.settings.get("rehearsal")
+    if how == "die":
+        os._exit(3)
+    if how is not None:
+        raise {"mistake": ConfigError, "gone": DatasetError, "unexplained": RuntimeError}[str(how)](how)
+    yield Said(f"process {os.getpid()}", fact=True)
 
 
 def good(trial: Trial, task: TaskInfo) -> dict[str, Any]:

@@ -50,7 +50,7 @@ LAYERS = [
 ]
 """Lower layers know nothing of higher ones."""
 
-EXCEPTIONS: set[tuple[str, str]] = {("testing", "optimizers")}
+EXCEPTIONS: set[tuple[str, str]] = {("testing", "optimizers"), ("collecting", "search")}
 """Pairs within one layer."""
 
 

@@ -11,12 +11,14 @@ DIR/*.log               what was said
 """
 
 import json
+import logging
 import os
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,21 +31,27 @@ from rich.text import Text
 from qtt.cli.configuration import config_directory, configured_errors_for_people, plain, prepare
 from qtt.cli.interrupts import INTERRUPTED, TO_GO_ON, interruptible
 from qtt.cli.invocation import command_for, typed_arguments
+from qtt.cli.messages import FAULT, fail
 from qtt.cli.parts import space_over
 from qtt.cli.values import settled
-from qtt.collecting.collector import Collector, Limits
+from qtt.collecting.collector import Collector
 from qtt.collecting.frames import to_frames
 from qtt.collecting.plan import Plan, draw_pipelines, run_names
 from qtt.collecting.progress import ProgressWatcher, overview
+from qtt.collecting.runs import Limits, Run
 from qtt.curves.writing import write_table
 from qtt.data.subset_files import MANIFEST
-from qtt.errors import ConfigError
+from qtt.errors import ConfigError, EnvironmentFault
+from qtt.evaluation import Evaluator
+from qtt.evaluation.preflight import Preflight, check_writable, summary
 from qtt.runs.folder import RunFolder, environment
 from qtt.space.config_manager import ConfigManager
 from qtt.support.files import read_json, write_json, write_text
 from qtt.support.functions import function_named
 from qtt.support.machine import available_cores
 from qtt.tasks.registry import load_task
+
+logger = logging.getLogger("qtt")
 
 FORMAT = 1
 
@@ -58,19 +66,26 @@ def main() -> None:
 @hydra.main(config_path=config_directory(), config_name="collect", version_base="1.3")
 def _app(config: DictConfig) -> None:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
-    complete = False
+    complete, fault = False, None
     with configured_errors_for_people(), suppress(KeyboardInterrupt):
         config = settled("collect", config)
-        complete = collect(config, console)
+        try:
+            complete = collect(config, console)
+        except EnvironmentFault as error:
+            fault = str(error)
     table = Path(config.out) / "table"
     lines = [f"Learning curves are in {table}"] if table.exists() else []
     if complete:
         lines.append(f"To replay searches on them: {command_for('benchmark')} table={table}")
     else:
         again = f"{command_for('collect')} {shlex.join(typed_arguments())}"
-        lines.append(f"Interrupted; everything finished is kept. To go on: {again}")
+        lines.append(
+            f"To go on: {again}" if fault else f"Interrupted; everything finished is kept. To go on: {again}"
+        )
     for line in lines:
         console.print(Text(line), soft_wrap=True)
+    if fault is not None:
+        fail(fault, FAULT)
     if not complete:
         sys.exit(INTERRUPTED)
 
@@ -81,6 +96,8 @@ def collect(config: DictConfig, console: Console) -> bool:
     Raises:
         ConfigError: impossible settings, or a folder that holds another collection.
         DatasetError: a dataset cannot be used.
+        EnvironmentFault: data, weights, device, disk or memory are not there, or not again in time; what is
+            finished is kept.
     """
     if config.workers < 1:
         raise ConfigError(f"workers must be at least 1; got {config.workers}.")
@@ -90,6 +107,7 @@ def collect(config: DictConfig, console: Console) -> bool:
             f"epochs={config.epochs} lies beyond horizon={config.horizon}, where schedules end."
         )
     out = Path(config.out).absolute()
+    check_writable(out)
     with RunFolder(out) as folder:
         hub = instantiate(config.model_hub)
         manager = space_over(hub, config)
@@ -108,7 +126,15 @@ def collect(config: DictConfig, console: Console) -> bool:
         try:
             with ProgressWatcher(console, runs, limits.epochs) as watcher:
                 objective = function_named(_function(config), "objective.function")
-                collector.collect(runs, objective, int(config.workers), out, watcher)
+                collector.collect(
+                    runs,
+                    objective,
+                    int(config.workers),
+                    out,
+                    watcher,
+                    patience=config.patience_s,
+                    prepare=partial(_prepare, config, runs, out, console),
+                )
             complete = True
         except KeyboardInterrupt:
             pass
@@ -120,6 +146,27 @@ def collect(config: DictConfig, console: Console) -> bool:
             )
         console.print(overview(collector.runs, limits.epochs))
     return complete
+
+
+def _prepare(
+    config: DictConfig, runs: Sequence[Run], out: Path, console: Console, evaluator: Evaluator
+) -> None:
+    """See to what the runs need before the first one, dataset by dataset, and say so in a line.
+
+    Raises:
+        EnvironmentFault: something is missing.
+    """
+    task = load_task(config.objective.task) if config.objective.function is None else None
+    found: list[tuple[str, ...]] = []
+    plans = {run.plan.name: run.plan for run in runs}
+    for plan in plans.values():
+        preflight = Preflight(task, plan.candidates, plan.task, out)
+        found.append(preflight.run(evaluator, lambda what: logger.info("%s", what)))
+    if len(found) == 1:
+        facts: Sequence[str] = found[0]
+    else:  # of several datasets what all of them have in common
+        facts = [f"{len(found)} datasets", *(fact for fact in found[-1] if all(fact in one for one in found))]
+    console.print(Text(summary(facts)), soft_wrap=True)
 
 
 def _function(config: DictConfig) -> str:

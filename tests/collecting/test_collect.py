@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from images import CLASSES, write_image_folder
 from qtt.cli.configuration import config_directory
 from qtt.collect import collect
 from qtt.curves.table import CurveTable
-from qtt.errors import ConfigError
+from qtt.errors import ConfigError, EnvironmentFault
+from qtt.evaluation import Evaluator
+from qtt.evaluation.preflight import Preflight
 from qtt.support.files import read_json, write_json
 from qtt.types import MetaFeatures
 from waiting import LIMIT, wait_until
@@ -171,6 +174,45 @@ def test_the_command_can_be_stopped_and_repeated(datasets: Path, tmp_path: Path)
     assert [run[2:] for run in read_table(out / "table").values()] == [
         ("finished", [score(0, epoch) for epoch in range(1, 10)])
     ] * 2
+
+
+def test_a_fault_that_stays_has_a_status_of_its_own(datasets: Path, tmp_path: Path) -> None:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    gone, out = tmp_path / "gone", tmp_path / "out"
+    gone.touch()
+    settings = ("runs_per_dataset=1", "epochs=2", "patience_s=0", f"+objective.settings.gone={gone}")
+    command = _command(datasets, out, *FAST, *settings)
+    stopped = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=LIMIT)
+    assert stopped.returncode == 3
+    assert stopped.stderr.startswith("Error: The dataset is gone. Everything finished is kept")
+    assert "Traceback" not in stopped.stderr
+    *_, table, again = stopped.stdout.splitlines()
+    assert table == f"Learning curves are in {out / 'table'}"
+    assert again.startswith("To go on: ")
+    gone.unlink()
+    _collect(datasets, out, *settings[:3], f"+objective.settings.gone={gone}")
+    assert [run[2] for run in read_table(out / "table").values()] == ["finished"] * 2
+
+
+def test_a_preflight_comes_before_the_first_run(
+    datasets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def run(self: Preflight, evaluator: Evaluator, say: Any) -> tuple[str, ...]:
+        asked.append((self.info.path.name, None if self.task is None else self.task.name))
+        if len(asked) > 2:
+            raise EnvironmentFault("No weights.")
+        return "device cpu", f"{len(asked)} images", "40 GB free"
+
+    monkeypatch.setattr(Preflight, "run", run)
+    console = Console(record=True, file=StringIO(), width=120)
+    assert collect(_config(datasets, tmp_path, "runs_per_dataset=1", "epochs=1"), console)
+    assert "Checked: 2 datasets, device cpu, 40 GB free" in console.export_text()
+    with pytest.raises(EnvironmentFault, match="No weights"):
+        collect(_config(datasets, tmp_path, "runs_per_dataset=2", "epochs=1"), console)
+    assert asked == [("beans", None), ("peas", None), ("beans", None)]
+    assert len(read_table(tmp_path / "table")) == 2
 
 
 REAL = (

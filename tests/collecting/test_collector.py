@@ -15,10 +15,13 @@ import pytest
 
 from clocks import HOURS, movable_clock
 from collecting_objectives import recording, score
-from qtt.collecting.collector import Collector, Limits, Run
+from qtt.collecting.collector import Collector
 from qtt.collecting.plan import Plan
-from qtt.errors import ConfigError, JournalError
+from qtt.collecting.runs import Limits, Run
+from qtt.errors import ConfigError, EnvironmentFault, JournalError
+from qtt.evaluation import Evaluator
 from qtt.evaluation import process as process_module
+from qtt.search.faults import SUSPICIOUS
 from qtt.types import Candidates, MetaFeatures, Result, TaskInfo
 from waiting import group_ended, wait_until
 
@@ -32,12 +35,16 @@ class Watcher:
     def __init__(self) -> None:
         self.epochs: list[tuple[str, int]] = []
         self.ends: dict[str, tuple[str, int]] = {}
+        self.waits: list[tuple[str, str, float]] = []
 
     def epoch(self, run: Run, result: Result) -> None:
         self.epochs.append((run.name, result.fidelity))
 
     def ended(self, run: Run, end: str, epochs_saved: int) -> None:
         self.ends[run.name] = (end, epochs_saved)
+
+    def waiting(self, run: Run, fault: str, seconds: float) -> None:
+        self.waits.append((run.name, fault, seconds))
 
 
 @pytest.fixture(autouse=True)
@@ -62,9 +69,10 @@ def collect(
     runs: int = 99,
     retry: bool = False,
     watcher: Watcher | None = None,
+    patience: float = 0.0,
 ) -> tuple[Collector, Watcher]:
     collector, watcher = Collector(plans, root / "journals", limits), watcher or Watcher()
-    collector.collect(collector.pending(runs, retry), recording, workers, root, watcher)
+    collector.collect(collector.pending(runs, retry), recording, workers, root, watcher, patience=patience)
     return collector, watcher
 
 
@@ -138,6 +146,75 @@ def test_all_failing_stops_early(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"first 10 runs all failed.*out of memory.*retry_failed"):
         collect(tmp_path, make_plan(tmp_path, fates=("raise",) * 15))
     assert len((tmp_path / "journals" / "beans.jsonl").read_text().splitlines()) == 20
+
+
+class Mending(Watcher):
+    """Brings the dataset back when it hears of the second pause."""
+
+    def __init__(self, gone: Path) -> None:
+        super().__init__()
+        self.gone = gone
+
+    def waiting(self, run: Run, fault: str, seconds: float) -> None:
+        super().waiting(run, fault, seconds)
+        if len(self.waits) == 2:
+            self.gone.unlink()
+
+
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qtt.search.faults.FIRST_PAUSE", 0.01)
+
+
+def test_a_fault_that_mends_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _short_pauses(monkeypatch)
+    gone = tmp_path / "gone"
+    gone.touch()
+    watcher = Mending(gone)
+    collector, _ = collect(tmp_path, make_plan(tmp_path, gone=str(gone)), watcher=watcher, patience=9.0)
+    assert curves(collector) == {run.name: whole_curve(run.config_id, 4) for run in collector.runs}
+    assert [end for _, end in collector.ended()] == ["finished"] * 3
+    assert watcher.waits == [("beans-0", "The dataset is gone.", s) for s in (0.01, 0.02)]
+    assert "failed" not in (tmp_path / "journals" / "beans.jsonl").read_text()
+    assert trained(tmp_path).count((0, 1)) == 1  # the run went on from its checkpoint
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_fault_that_stays_stops_all_and_the_same_call_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    _short_pauses(monkeypatch)
+    gone = tmp_path / "gone"
+    gone.touch()
+    plan, watcher = make_plan(tmp_path, gone=str(gone)), Watcher()
+    with pytest.raises(EnvironmentFault, match=r"dataset is gone\. Everything .* has not failed.*goes on"):
+        collect(tmp_path, plan, watcher=watcher, patience=0.05, workers=workers)
+    assert not watcher.ends
+    assert not [t for t in threading.enumerate() if t.name.startswith("qtt-")]
+    assert _journaled(tmp_path) <= {("beans", i, 1) for i in range(workers)}
+    assert len(_journaled(tmp_path)) > 0
+    gone.unlink()
+    collector, _ = collect(tmp_path, plan, workers=workers)
+    assert curves(collector) == {run.name: whole_curve(run.config_id, 4) for run in collector.runs}
+    assert "failed" not in (tmp_path / "journals" / "beans.jsonl").read_text()
+
+
+def test_many_equal_failures_in_a_row_are_suspected_to_be_the_worlds(tmp_path: Path) -> None:
+    plans = [make_plan(tmp_path, name, ("broken",) * 6) for name in ("beans", "peas")]
+    with pytest.raises(EnvironmentFault, match=r"8 pipelines before this one failed in the same way"):
+        collect(tmp_path, *plans)
+    assert len(_journaled(tmp_path)) == SUSPICIOUS
+
+
+def test_what_prepares_comes_first_and_its_fault_stops_all(tmp_path: Path) -> None:
+    def missing(evaluator: Evaluator) -> None:
+        evaluator.start()
+        raise EnvironmentFault("No weights.")
+
+    collector = Collector([make_plan(tmp_path)], tmp_path / "journals", FOUR_EPOCHS)
+    with pytest.raises(EnvironmentFault, match="No weights"):
+        collector.collect(collector.pending(9), recording, 2, tmp_path, Watcher(), prepare=missing)
+    assert not _journaled(tmp_path)
+    assert not [t for t in threading.enumerate() if t.name.startswith("qtt-")]
 
 
 def test_the_time_cap_cuts_a_run_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from qtt.collecting.collector import Run
 from qtt.collecting.frames import config_rows, curve_rows, dataset_rows, run_rows
 from qtt.collecting.plan import Plan, draw_pipelines, run_names
 from qtt.collecting.progress import ProgressWatcher, expected_end, overview
 from qtt.collecting.record import RunRecord, records
+from qtt.collecting.runs import Run
 from qtt.errors import ConfigError
 from qtt.hub.model_hub import ModelHub
 from qtt.space.config_manager import ConfigManager

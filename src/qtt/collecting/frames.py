@@ -5,8 +5,8 @@ from dataclasses import asdict
 
 import pandas as pd
 
-from qtt.collecting.collector import Run
 from qtt.collecting.plan import Plan
+from qtt.collecting.runs import Run
 from qtt.curves.schema import Frames
 
 

@@ -11,9 +11,10 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
+from rich.text import Text
 
-from qtt.collecting.collector import Run
 from qtt.collecting.record import ENDS, RunRecord
+from qtt.collecting.runs import Run
 from qtt.curves.schema import FAILED
 from qtt.types import Result
 
@@ -67,6 +68,11 @@ class ProgressWatcher:
         self._left -= epochs_saved
         self._show()
         logger.info("%s; %s", self._counts(), self._expected_end())
+
+    def waiting(self, run: Run, fault: str, seconds: float) -> None:
+        """See `Watcher.waiting`."""
+        told = Text.assemble((f"Waiting {seconds:.0f} s: ", "yellow"), f"{run.name}: {fault}")
+        self._progress.console.print(told, soft_wrap=True)
 
     def _show(self) -> None:
         self._progress.update(

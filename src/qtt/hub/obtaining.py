@@ -47,7 +47,7 @@ def obtain(
         if card.weights is None:
             absent.append(card)
         else:
-            lacking[card.name] = f"{card.weights} is on no folder of weights here"
+            lacking[card.name] = f"{card.weights} is in no folder of weights here"
     if absent and not reached():
         lacking |= {card.name: "the Hugging Face hub is not reached from here" for card in absent}
         absent = []

@@ -22,10 +22,13 @@ class Suspicion:
 
     def __init__(self) -> None:
         self._reason = ""
-        self._pipelines: set[int] = set()
+        self._pipelines: set[int | str] = set()
 
-    def fault(self, result: Result) -> str | None:
-        """The reason, where a result is a fault of the world; to be asked once about every result."""
+    def fault(self, result: Result, pipeline: str | None = None) -> str | None:
+        """The reason, where a result is a fault of the world; to be asked once about every result.
+
+        pipeline: what to tell it from others by; None: the result's id.
+        """
         if result.succeeded:
             self._pipelines.clear()
         if result.status is not Status.FAILED:
@@ -39,7 +42,7 @@ class Suspicion:
         if reason != self._reason:
             self._reason = reason
             self._pipelines.clear()
-        self._pipelines.add(result.config_id)
+        self._pipelines.add(result.config_id if pipeline is None else pipeline)
         if len(self._pipelines) <= SUSPICIOUS:
             return None
         return f"{told} ({SUSPICIOUS} pipelines before this one failed in the same way)"

@@ -21,6 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from qtt.errors import ConfigError, DatasetError
+from qtt.evaluation.rehearsal import rehearse
 from qtt.evaluation.step import run_step
 from qtt.optimizers.random import EpochwiseRandomOptimizer
 from qtt.runs.record import RunRecord
@@ -111,6 +112,16 @@ class TaskContract(ABC):
 
     def test_it_takes_its_own_pipelines(self, tmp_path: Path) -> None:
         self.make().check(self.pipelines(), self.described(tmp_path))
+
+    def test_its_rehearsal_finds_all_in_order(self, tmp_path: Path) -> None:
+        task, info, pipelines = self.make(), self.described(tmp_path), self.pipelines()
+        needs = task.needs(pipelines, info)
+        assert needs.disk >= 0
+        assert needs.memory >= 0
+        if task.rehearsal is not None:
+            *said, last = rehearse(task.rehearsal, pipelines, info)
+            assert last == {"done": True}, last
+            assert any(message["fact"] for message in said)
 
     def test_every_epoch_has_one_result(self, tmp_path: Path) -> None:
         results = self.trained(self.described(tmp_path), self.epochs)
