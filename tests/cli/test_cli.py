@@ -80,6 +80,22 @@ def test_objective_and_trainer_together_set_every_setting(trainer: str) -> None:
     assert set(settings) == {field.name for field in fields(FinetuneSettings)}
 
 
+def test_what_is_missing_is_told_before_the_journal_with_a_status_of_its_own(tmp_path: Path) -> None:
+    command = [*SEARCH, "optimizer=random", "budget.evaluations=1", f"run_dir={tmp_path / 'run'}"]
+    blind = _run(*command, "trainer=cuda", cwd=tmp_path, CUDA_VISIBLE_DEVICES="")
+    assert blind.returncode == 3, blind.stderr
+    assert blind.stderr.splitlines() == [
+        "Error: settings.device=cuda, but torch finds no CUDA device. Use auto or cpu. "
+        "Nothing of it is recorded; mend it, and the same command goes on."
+    ]
+    assert "Searching" not in blind.stdout
+    assert not (tmp_path / "run" / "journal.jsonl").exists()
+    seeing = _run(*command, "trainer=cpu", cwd=tmp_path)
+    assert (seeing.returncode, seeing.stderr) == (0, "")
+    assert seeing.stdout.count("Checked: device cpu, weights of ") == 1
+    assert len((tmp_path / "run" / "journal.jsonl").read_text().splitlines()) == 1
+
+
 def _targets(node: Any) -> list[str]:
     if not isinstance(node, dict):
         return []

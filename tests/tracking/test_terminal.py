@@ -73,7 +73,7 @@ def test_ctrl_c_keeps_everything_restores_the_terminal_and_says_how_to_go_on(tmp
     assert session.status == 130, session.text
     assert "Traceback" not in session.text
     assert session.restored
-    assert session.text.count(CURSOR_HIDDEN) == 1
+    assert session.text.count(CURSOR_HIDDEN) == 2  # while it prepares, and while it searches
     assert session.text.rindex(CURSOR_SHOWN) > session.text.rindex(CURSOR_HIDDEN)
     end = session.text[session.text.rindex(CURSOR_SHOWN) :]
     assert "Interrupted; everything finished is kept." in end
