@@ -11,7 +11,6 @@ DIR/*.log               what was said
 """
 
 import json
-import logging
 import os
 import shlex
 import sys
@@ -50,8 +49,6 @@ from qtt.support.files import read_json, write_json, write_text
 from qtt.support.functions import function_named
 from qtt.support.machine import available_cores
 from qtt.tasks.registry import load_task
-
-logger = logging.getLogger("qtt")
 
 FORMAT = 1
 
@@ -133,7 +130,7 @@ def collect(config: DictConfig, console: Console) -> bool:
                     out,
                     watcher,
                     patience=config.patience_s,
-                    prepare=partial(_prepare, config, runs, out, console),
+                    prepare=partial(_prepare, config, runs, console, watcher),
                 )
             complete = True
         except KeyboardInterrupt:
@@ -149,7 +146,7 @@ def collect(config: DictConfig, console: Console) -> bool:
 
 
 def _prepare(
-    config: DictConfig, runs: Sequence[Run], out: Path, console: Console, evaluator: Evaluator
+    config: DictConfig, runs: Sequence[Run], console: Console, watcher: ProgressWatcher, evaluator: Evaluator
 ) -> None:
     """See to what the runs need before the first one, dataset by dataset, and say so in a line.
 
@@ -160,8 +157,9 @@ def _prepare(
     found: list[tuple[str, ...]] = []
     plans = {run.plan.name: run.plan for run in runs}
     for plan in plans.values():
-        preflight = Preflight(task, plan.candidates, plan.task, out)
-        found.append(preflight.run(evaluator, lambda what: logger.info("%s", what)))
+        preflight = Preflight(task, plan.candidates, plan.task, Path(config.out).absolute())
+        found.append(preflight.run(evaluator, watcher.preparing))
+    watcher.preparing("")
     if len(found) == 1:
         facts: Sequence[str] = found[0]
     else:  # of several datasets what all of them have in common

@@ -184,3 +184,14 @@ def test_the_overview_counts(runs: list[Run]) -> None:
     assert [cell.strip() for cell in row.strip("│").split("│")] == [
         *("beans", "2", "1", "0", "1", "0", "3", "0.00", "0.5000")
     ]
+
+
+def test_a_terminal_shows_what_is_prepared() -> None:
+    out = StringIO()
+    with ProgressWatcher(Console(file=out, force_terminal=True, width=120), [], 3) as watcher:
+        watcher.preparing("Fetching weights: 1 of 2")
+        watcher._progress.refresh()
+        assert "Fetching weights: 1 of 2" in out.getvalue()
+        watcher.preparing("")
+        watcher._progress.refresh()
+    assert "0/0 runs" in out.getvalue().rsplit("Fetching", 1)[1]

@@ -56,6 +56,14 @@ class ProgressWatcher:
     ) -> None:
         self._progress.stop()
 
+    def preparing(self, what: str) -> None:
+        """Show what is done before the first run; empty: it is over."""
+        logger.info("%s", what or "ready")
+        if what:
+            self._progress.update(self._task, runs=what)
+        else:
+            self._show()
+
     def epoch(self, run: Run, result: Result) -> None:
         """See `Watcher.epoch`."""
         self._trained += 1
