@@ -90,6 +90,14 @@ def test_a_fault_stops_the_search_before_its_journal_and_it_goes_on_once_mended(
     assert _journal(tmp_path / "b") == _journal(tmp_path / "a")
 
 
+def test_a_folder_in_which_nothing_began_takes_another_search(tmp_path: Path) -> None:
+    with pytest.raises(EnvironmentFault, match="gone"):
+        _search(tmp_path, Numbers(), TaskInfo(Path("data"), settings={"rehearsal": "gone"}))
+    assert _search(tmp_path, Numbers(), TaskInfo(Path("elsewhere"), seed=3)).history.evaluations == 6
+    with pytest.raises(ConfigError, match="differs from this one in task"):
+        _search(tmp_path, Numbers(), TaskInfo(Path("elsewhere"), seed=4), evaluations=7)
+
+
 def test_a_mistake_stays_a_mistake(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="mistake"):
         _search(tmp_path, Numbers(), TaskInfo(Path("data"), settings={"rehearsal": "mistake"}))

@@ -158,7 +158,7 @@ def _where(facts: Facts) -> str:
 def _origin(facts: Facts, cards: Iterable[ModelCard]) -> str:
     if all(card.name in facts.at_hand for card in cards if card in facts.modern):
         return "weights at hand"
-    return "weights downloaded when a pipeline needs them"
+    return "weights downloaded before the search"
 
 
 def _count(cards: Sequence[ModelCard]) -> str:

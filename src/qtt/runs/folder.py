@@ -101,19 +101,27 @@ class RunFolder:
         """Write down what is searched, or check that a resumed search is about the same.
 
         A search may move: data of the same content may lie elsewhere, and settings that belong to a place or
-        a machine may be others; those of the latest run are written down.
+        a machine may be others; those of the latest run are written down. A search that stopped before its
+        first step, for instance because weights were missing, has no claim yet.
 
         where_it_runs: names of such settings.
 
         Raises:
             ConfigError: the folder holds a search over other candidates or another task.
         """
-        if self._candidates.exists():
+        if not self._begun():
+            (self.path / "task.json").unlink(missing_ok=True)
+            self._write_candidates(candidates)
+        elif self._candidates.exists():
             self._compare(self._candidates, _beginning(self.candidates()), _beginning(candidates))
         else:
             self._write_candidates(candidates)
         self._agree_on_task(task, where_it_runs)
         write_json(self.path / "environment.json", environment())
+
+    def _begun(self) -> bool:
+        """Whether a step was ever taken here: its result, or at least its pipeline's folder."""
+        return self.journal.path.exists() or any(self.pipelines.iterdir())
 
     def candidates(self) -> Candidates:
         """All pipelines of the search as they were last written down, the proposed ones behind the others.
