@@ -135,6 +135,7 @@ KINDS: Mapping[str, Mapping[str, Kind]] = {
     },
     "collect": {
         **COMMON,
+        "patience_s": DURATION,
         "runs_per_dataset": COUNT,
         "epochs": COUNT,
         "horizon": COUNT,
