@@ -51,6 +51,7 @@ def recording(trial: Trial, task: TaskInfo) -> Iterator[Result]:
             "val_loss": 0.5 * epoch,
             "max_memory_mb": 10 + epoch,
             "threads": os.environ["OMP_NUM_THREADS"],
+            "gpus": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
         }
         yield Result(trial.config_id, epoch, score(trial.config_id, epoch), 0.01 * epoch, info=info)
 

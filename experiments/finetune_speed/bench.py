@@ -37,7 +37,7 @@ from qtt.finetune.cv.classification.pipeline import Pipeline
 from qtt.finetune.cv.classification.recipe import Recipe
 from qtt.finetune.cv.classification.settings import FinetuneSettings
 from qtt.hub.model_hub import load_hub
-from qtt.support.machine import choose_device
+from qtt.support.machine import choose_device, on_gpu
 from qtt.types import ModelCard, TaskInfo, Trial
 
 CLASSES = 10
@@ -76,14 +76,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure what finetuning costs beside its arithmetic.")
     parser.add_argument("--models", nargs="+", help="cases to run; default: all")
     parser.add_argument("--rounds", type=int, default=5, help="measurements of either side")
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     parser.add_argument("--amp", action="store_true", help="mixed precision")
     parser.add_argument("--workers", type=int, default=0, help="processes that augment images")
     parser.add_argument("--csv", type=Path, help="file for the figures")
     arguments = parser.parse_args()
     keep_memory()
     device = choose_device(arguments.device)
-    cases = CUDA_CASES if device == "cuda" else CPU_CASES
+    cases = CUDA_CASES if on_gpu(device) else CPU_CASES
     chosen = [case for case in cases if not arguments.models or case.model in arguments.models]
     console = Console(soft_wrap=True)
     console.print(f"{_machine(device)}; medians of {arguments.rounds} rounds, images of noise")
@@ -191,9 +191,9 @@ class BareLoop:
     """The same network and optimizer, trained and evaluated in the plainest way."""
 
     def __init__(self, pipeline: Pipeline, case: Case) -> None:
-        self.network = pipeline.learner.network
+        self.device = torch.device(pipeline.settings.device)
+        self.network = pipeline.learner.network.to(self.device)
         self.optimizer = pipeline.learner.optimizer
-        self.device = next(self.network.parameters()).device
         self.precision = pipeline.precision
         generator = torch.Generator().manual_seed(0)
         self.batches = [self._batch(case, generator) for _ in range(4)]
@@ -286,7 +286,7 @@ def _as_markdown(rows: list[dict[str, Any]]) -> str:
 
 
 def _machine(device: str) -> str:
-    where = torch.cuda.get_device_name() if device == "cuda" else f"{torch.get_num_threads()} threads"
+    where = torch.cuda.get_device_name() if on_gpu(device) else f"{torch.get_num_threads()} threads"
     return f"{platform.machine()}, {where}, torch {torch.__version__}"
 
 

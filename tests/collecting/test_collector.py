@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 
 from clocks import HOURS, movable_clock
 from collecting_objectives import recording, score
-from qtt.collecting.collector import Collector
+from qtt.collecting.collector import Collector, gpu_of
 from qtt.collecting.plan import Plan
 from qtt.collecting.runs import Limits, Run
 from qtt.errors import ConfigError, EnvironmentFault, JournalError
@@ -107,6 +108,30 @@ def test_every_run_is_trained_to_its_end(tmp_path: Path, workers: int) -> None:
     assert record.seconds == pytest.approx(0.01 + 0.02 + 0.03 + 0.04)
     assert record.max_memory == 14e6
     assert curves(Collector(plans, tmp_path / "journals", Limits(4))) == curves(collector)
+
+
+def test_each_process_has_a_gpu_of_its_own_where_there_are_several(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    collect(tmp_path / "spread", make_plan(tmp_path / "spread", "beans", ("",) * 6), workers=3)
+    assert seen(tmp_path / "spread") == {"4", "7"}
+    chosen = make_plan(tmp_path / "chosen", "beans", ("",) * 6)
+    chosen = replace(chosen, task=replace(chosen.task, settings={**chosen.task.settings, "device": "cuda:1"}))
+    collect(tmp_path / "chosen", chosen, workers=2)
+    assert seen(tmp_path / "chosen") == {"4,7"}, "who names a GPU gets it"
+    assert [gpu_of(number, ("0",)) for number in range(2)] == [{}, {}]
+    assert [gpu_of(number, ("a", "b"))["CUDA_VISIBLE_DEVICES"] for number in range(3)] == ["a", "b", "a"]
+
+
+def seen(root: Path) -> set[str]:
+    """What training processes saw as their GPUs."""
+    results = [
+        json.loads(line)["result"] if "result" in json.loads(line) else json.loads(line)
+        for file in (root / "journals").glob("*.jsonl")
+        for line in file.read_text().splitlines()
+    ]
+    return {result["info"]["gpus"] for result in results}
 
 
 def test_datasets_take_turns(tmp_path: Path) -> None:

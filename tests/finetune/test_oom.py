@@ -43,6 +43,9 @@ def room(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
         (RuntimeError("CUDA error: out of memory"), True),
         (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), True),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), True),
+        (RuntimeError("cusolver error: CUSOLVER_STATUS_ALLOC_FAILED, when calling `cusolverDnCreate`"), True),
+        (RuntimeError("GET was unable to find an engine to execute this computation"), True),
+        (RuntimeError("std::bad_alloc"), True),
         (MemoryError(), True),
         (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
         (ValueError("out of memory"), False),
@@ -65,6 +68,30 @@ def test_the_result_says_what_and_the_process_goes_on(make_task: MakeTask, room:
     assert not objective._warm._held
     room["images"] = 8
     assert learned(run(task, PLAIN, 2)) == expected[1:]  # nothing of the half-trained epoch is left
+
+
+def test_memory_that_runs_out_while_a_pipeline_is_built_is_made_free_where_it_can_be(
+    make_task: MakeTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pipelines that wait in memory give way once; then there is nothing left to try."""
+    task = make_task()
+    run(task, PLAIN, 1)  # waits in memory
+    original = Pipeline.__init__
+
+    def crowded(self: Pipeline, *arguments: Any) -> None:
+        if objective._warm._held or crowd:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+        original(self, *arguments)
+
+    crowd = False
+    monkeypatch.setattr(Pipeline, "__init__", crowded)
+    (result,) = run_step(finetune_script, Trial(1, PLAIN, 1), task)
+    assert result.succeeded
+    crowd = True
+    (failed,) = run_step(finetune_script, Trial(2, PLAIN, 1), task)
+    assert failed.info["out_of_memory"] is True
+    assert "Out of main memory: test_resnet, while its network" in failed.info["reason"]
+    assert "max_params" in failed.info["reason"]
 
 
 def test_nothing_is_split_while_there_is_room(make_task: MakeTask) -> None:

@@ -57,7 +57,8 @@ def _no_such_key(
             other = " and ".join(f"{group}={option}" for option in having)
             return f"{key} is a key of {other}; this is {group}={options[group]}. Add {group}={having[0]}."
     within = [name for name in known if name.endswith(f".{key}")]
-    close = within or get_close_matches(key, known, n=3, cutoff=0.75)
+    elsewhere = [name for name in known if name.endswith(f".{key.rpartition('.')[2]}")]
+    close = within or get_close_matches(key, known, n=3, cutoff=0.75) or elsewhere
     meant = f"Did you mean {' or '.join(close)}?" if close else "--help shows all; +KEY=VALUE adds one."
     return f"There is no key {key}. {meant}"
 

@@ -146,6 +146,25 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class Matching:
+    """A word of a pattern, a regular expression; what: in words."""
+
+    what: str
+    pattern: str
+
+    @property
+    def expected(self) -> str:
+        """See `Kind`."""
+        return self.what
+
+    def read(self, value: Any) -> str:
+        """See `Kind`."""
+        if not isinstance(value, str) or re.fullmatch(self.pattern, value) is None:
+            raise ValueError
+        return value
+
+
+@dataclass(frozen=True)
 class Switch:
     """True or false; null: what null means, where it means anything."""
 

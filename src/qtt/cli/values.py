@@ -18,6 +18,7 @@ from qtt.cli.kinds import (
     Either,
     Kind,
     ListOf,
+    Matching,
     Number,
     PathName,
     Switch,
@@ -25,6 +26,7 @@ from qtt.cli.kinds import (
     bytes_in,
 )
 from qtt.errors import ConfigError
+from qtt.support.machine import DEVICE
 
 DURATION = Number("seconds", 0, units=SECONDS, written="90, 90s, 10min, 1.5h, 1h 30min, 2d")
 BUDGET = Number("seconds", 0, above=True, units=SECONDS, written=DURATION.written)
@@ -80,7 +82,8 @@ SETTINGS: Mapping[str, Kind] = {
     "hflip": SHARE_OF_ALL,
     "class_weights": Choice(("balanced", "none"), null="none"),
     "sampler": Choice(("balanced", "none"), null="none"),
-    "device": Choice(("auto", "cpu", "cuda")),
+    "device": Matching("auto, cpu, cuda, or cuda:1 for the second GPU", DEVICE.pattern),
+    "deterministic": SWITCH,
     "num_workers": FROM_ZERO,
     "cache_mb": Number("megabytes", 0, whole=True, units=bytes_in(2**20), written="2048, 2GiB"),
     "cache_dir": PathName(null="the folder for caches"),

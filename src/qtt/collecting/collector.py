@@ -15,6 +15,7 @@ from qtt.curves.schema import FAILED
 from qtt.errors import JournalError
 from qtt.evaluation import Evaluator, make_evaluator
 from qtt.runs.journal import Journal
+from qtt.support.machine import visible_gpus
 from qtt.types import Objective, Result
 
 
@@ -78,8 +79,10 @@ class Collector:
             ConfigError: the objective cannot be imported by name, or every run fails.
             EnvironmentFault: the world did not mend in time; another call goes on.
         """
+        chosen = any(str(run.plan.task.settings.get("device", "")).startswith("cuda:") for run in runs)
+        gpus = () if chosen else visible_gpus()
         evaluators = [
-            make_evaluator(objective, logs / f"worker-{number}.log", "process")
+            make_evaluator(objective, logs / f"worker-{number}.log", "process", gpu_of(number, gpus))
             for number in range(min(workers, len(runs)))
         ]
         self._discard_old_checkpoints()
@@ -102,3 +105,8 @@ class Collector:
         """Remove what a crash, or a checkpoint that came late, left of runs that have ended."""
         for run, _ in self.ended():
             run.discard_checkpoint()
+
+
+def gpu_of(worker: int, gpus: Sequence[str]) -> dict[str, str]:
+    """Variables by which the training process of a worker sees one GPU alone, where there are several."""
+    return {"CUDA_VISIBLE_DEVICES": gpus[worker % len(gpus)]} if len(gpus) > 1 else {}

@@ -1,7 +1,8 @@
 """What an evaluator is, and which one suits an objective."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 from qtt.errors import ConfigError
@@ -39,7 +40,12 @@ class Evaluator(Protocol):
         ...
 
 
-def make_evaluator(objective: Objective, log: Path, isolation: str = "auto") -> Evaluator:
+def make_evaluator(
+    objective: Objective,
+    log: Path,
+    isolation: str = "auto",
+    environment: Mapping[str, str] = MappingProxyType({}),
+) -> Evaluator:
     """An evaluator for `objective`.
 
     isolation: `process` trains in a long-lived process of its own, which survives nothing but harms nobody;
@@ -47,6 +53,7 @@ def make_evaluator(objective: Objective, log: Path, isolation: str = "auto") -> 
         `auto` takes a process where the objective, and what registered hyperparameters of its own, can be
         imported there.
     log: file for everything that the training process prints.
+    environment: variables that a training process has beside those of this one.
 
     Raises:
         ConfigError: unknown isolation, or a process is demanded for a function, or hyperparameters, that
@@ -72,4 +79,4 @@ def make_evaluator(objective: Objective, log: Path, isolation: str = "auto") -> 
         )
     if isolation == "inline" or path is None or nameless:
         return InlineEvaluator(objective)
-    return ProcessEvaluator(path, log)
+    return ProcessEvaluator(path, log, environment)

@@ -11,9 +11,10 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any
 
 from qtt.data.library_caches import library_caches
@@ -67,7 +68,11 @@ class ProcessEvaluator:
     folder is removed.
     """
 
-    def __init__(self, objective: str, log: Path) -> None:
+    def __init__(
+        self, objective: str, log: Path, environment: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        """See `make_evaluator`; objective: `package.module.name`."""
+        self._environment = environment
         self._objective = objective
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
@@ -93,7 +98,7 @@ class ProcessEvaluator:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env=os.environ | _kept_caches() | {"TMPDIR": self._scratch.name},
+                env=os.environ | _kept_caches() | {"TMPDIR": self._scratch.name} | dict(self._environment),
             )
         self._messages = queue.SimpleQueue()
         assert process.stdout is not None

@@ -1,10 +1,11 @@
 """The machine that this process runs on."""
 
 import os
+import re
 import sys
 from pathlib import Path
 
-from qtt.errors import EnvironmentFault
+from qtt.errors import ConfigError, EnvironmentFault
 
 GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 """Files that the drivers of NVIDIA, AMD and Windows' Linux make."""
@@ -30,19 +31,71 @@ def trains_on_cpu(device: str | None) -> bool:
     return hidden or not any(Path(driver).exists() for driver in GPU_DRIVERS)
 
 
-def choose_device(device: str) -> str:
-    """`cpu` or `cuda`, initialised so that it can be seeded.
+DEVICES = Path("/dev")
+
+DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
+"""Names of devices: auto is CUDA where there is one; cuda:1 is the second GPU that torch sees."""
+
+
+def device_name(text: str) -> str:
+    """A device as settings and options name it.
 
     Raises:
-        EnvironmentFault: the settings ask for CUDA where there is none.
+        ConfigError: it is none.
+    """
+    if not DEVICE.fullmatch(text):
+        raise ConfigError(f"There is no device '{text}': auto, cpu, cuda, or cuda:1 for the second GPU.")
+    return text
+
+
+def on_gpu(device: str) -> bool:
+    """Whether a device that was chosen is a GPU."""
+    return device.startswith("cuda")
+
+
+def choose_device(device: str) -> str:
+    """`cpu`, `cuda` or `cuda:N`.
+
+    A GPU is initialised, so that it can be seeded, and one with a number becomes the current one.
+
+    Raises:
+        ConfigError: there is no such name.
+        EnvironmentFault: the settings ask for a GPU that is not there.
     """
     import torch
 
+    device_name(device)
     available = torch.cuda.is_available()
     if device == "auto":
         device = "cuda" if available else "cpu"
-    if device == "cuda":
+    if on_gpu(device):
         if not available:
-            raise EnvironmentFault("settings.device=cuda, but torch finds no CUDA device. Use auto or cpu.")
+            raise EnvironmentFault(
+                f"settings.device={device}, but torch finds no CUDA device. Use auto or cpu."
+            )
         torch.cuda.init()  # type: ignore[no-untyped-call]
+        if number := device.partition(":")[2]:
+            _make_current(int(number))
     return device
+
+
+def _make_current(number: int) -> None:
+    import torch
+
+    count = torch.cuda.device_count()
+    if number >= count:
+        raise EnvironmentFault(
+            f"settings.device=cuda:{number}, but torch sees {count} GPU{'s' * (count > 1)}, counted from 0 "
+            "(CUDA_VISIBLE_DEVICES may hide some)."
+        )
+    torch.cuda.set_device(number)
+
+
+def visible_gpus() -> tuple[str, ...]:
+    """GPUs that processes of ours may use, as `CUDA_VISIBLE_DEVICES` names them; without loading torch."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        listed = [name.strip() for name in named.split(",")]
+        return tuple(name for name in listed if name not in ("", "-1"))
+    found = (re.fullmatch(r"nvidia(\d+)", path.name) for path in DEVICES.glob("nvidia*"))
+    return tuple(sorted((match[1] for match in found if match), key=int))

@@ -16,6 +16,9 @@ from lightning.pytorch.plugins import MixedPrecision
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from qtt.finetune.cv.classification.staying import strategy_for
+from qtt.support.machine import on_gpu
+
 log = logging.getLogger(__name__)
 
 Loader = DataLoader[tuple[Tensor, Tensor]]
@@ -33,7 +36,7 @@ def choose_precision(amp: bool, device: str) -> str:
     """Lightning's name of the precision: bfloat16 or half precision with loss scaling on CUDA, as it can."""
     if not amp:
         return "32-true"
-    if device == "cpu":
+    if not on_gpu(device):
         say_once("amp=True changes nothing on the CPU: training stays in 32 bits.")
         return "32-true"
     return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
@@ -49,15 +52,24 @@ def run_epoch(
     precision: str,
     clip_grad: float | None,
     scaler: torch.amp.GradScaler | None,
+    deterministic: bool = False,
 ) -> None:
-    """Train one epoch and evaluate; gradients are clipped to norm `clip_grad`."""
+    """Train one epoch and evaluate; gradients are clipped to norm `clip_grad`.
+
+    deterministic: see `FinetuneSettings`.
+    """
     plugins: list[Any] = [LightningEnvironment()]  # one process, also where SLURM would have it otherwise
+    gpu = on_gpu(device)
     if precision != "32-true":
-        plugins.append(MixedPrecision(precision, device, scaler))  # type: ignore[arg-type]
+        plugins.append(MixedPrecision(precision, "cuda" if gpu else "cpu", scaler))  # type: ignore[arg-type]
+    if gpu:
+        torch.set_float32_matmul_precision("highest" if deterministic else "high")
     with _quiet():
         trainer = lightning.Trainer(
-            accelerator=device,
+            strategy=strategy_for(device),
             devices=1,
+            deterministic="warn" if gpu and deterministic else False,
+            benchmark=gpu and not deterministic,  # all batches but an epoch's last are of one size
             max_epochs=1,
             plugins=plugins,
             callbacks=list(callbacks),

@@ -21,7 +21,7 @@ from qtt.finetune.cv.classification.settings import FinetuneSettings
 from qtt.finetune.cv.classification.sizes import input_size, size_arguments
 from qtt.space.constraints import Footprint
 from qtt.support.files import read_json, write_json
-from qtt.support.machine import choose_device
+from qtt.support.machine import choose_device, on_gpu
 from qtt.types import ModelCard, TaskInfo
 
 WARM_UP = 3
@@ -97,7 +97,7 @@ def _build(card: ModelCard, task: TaskInfo, size: int) -> nn.Module:
 
 def _key(card: ModelCard, num_classes: int, size: int, device: str) -> str:
     """Equal for measurements that must be alike on one machine."""
-    name = torch.cuda.get_device_name() if device == "cuda" else f"{platform.node()} {platform.processor()}"
+    name = torch.cuda.get_device_name() if on_gpu(device) else f"{platform.node()} {platform.processor()}"
     content = [card.timm_name, card.create_kwargs, num_classes, size, name, torch.__version__]
     content += [timm.__version__, torch.get_num_threads()]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:20]

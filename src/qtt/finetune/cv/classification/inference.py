@@ -56,8 +56,10 @@ class Classifier:
     device: str
 
     @classmethod
-    def of(cls, model: KeptModel, task: TaskInfo, device: str | None = None) -> Self:
-        """The network of a kept model; device: default: as the task's settings say.
+    def of(cls, model: KeptModel, task: TaskInfo, device: str = "auto") -> Self:
+        """The network of a kept model.
+
+        device: auto (CUDA where there is one), cpu, cuda or cuda:N. Where the search ran is no matter.
 
         Raises:
             ConfigError: it is no image classifier, or its weights are damaged.
@@ -67,7 +69,7 @@ class Classifier:
         limit_pixels(task.source.get("max_pixels"))
         settings = FinetuneSettings.from_mapping(task.settings)
         size = input_size(model.card, settings, task.image_size)
-        device = choose_device(device or settings.device)
+        device = choose_device(device)
         network = _network(model, len(model.class_names), size).to(device).eval()
         return cls(in_fast_layout(network), model.card, size, model.class_names, device)
 

@@ -7,7 +7,10 @@ import torch
 from qtt.errors import QTTError
 from qtt.evaluation.faults import EXPLAINED
 from qtt.finetune.cv.classification.pipeline import Pipeline
+from qtt.finetune.cv.classification.recipe import Recipe
+from qtt.finetune.cv.classification.settings import FinetuneSettings
 from qtt.finetune.cv.classification.writer import tensors
+from qtt.support.machine import on_gpu
 
 _SIGNS = (
     "out of memory",  # CUDA, and drivers below torch
@@ -15,6 +18,11 @@ _SIGNS = (
     "DefaultCPUAllocator: not enough memory",
     "CUDNN_STATUS_ALLOC_FAILED",
     "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUSOLVER_STATUS_ALLOC_FAILED",
+    "CUSPARSE_STATUS_INSUFFICIENT_RESOURCES",
+    "CUFFT_ALLOC_FAILED",
+    "unable to find an engine",  # cuDNN, none of whose algorithms fits into what is left
+    "bad_alloc",
 )
 MEGABYTE = 1e6
 
@@ -37,22 +45,42 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error of torch or Python says that memory ran out."""
     if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS)
+    said = str(error).lower()
+    return isinstance(error, RuntimeError) and any(sign.lower() in said for sign in _SIGNS)
 
 
 def explain(error: BaseException, pipeline: Pipeline) -> OutOfMemory:
-    """What ran out, with which pipeline, and what helps."""
-    on_gpu = pipeline.settings.device == "cuda"
-    recipe, chunks = pipeline.recipe, pipeline.module.accumulate
+    """What ran out while a pipeline trained, and what helps."""
+    chunks = pipeline.module.accumulate
     split = f" in {chunks} chunks" if chunks > 1 else ""
-    peak = f", peak {_peak_mb():.0f} MB" if on_gpu else ""
-    problem = OutOfMemory(
-        f"Out of {'GPU' if on_gpu else 'main'} memory: {recipe.model}, batch size {recipe.batch_size}"
-        f"{split}, image size {pipeline.image_size}{peak}. Smaller batches or images, or objective.settings."
+    what = f"{pipeline.recipe.model}, batch size {pipeline.recipe.batch_size}{split}, image size "
+    return _problem(
+        error,
+        f"{what}{pipeline.image_size}",
+        pipeline.settings,
+        "Smaller batches or images, or objective.settings."
         f"oom_accumulation={max(4, 2 * chunks)}, which splits batches when this happens, take less.",
         chunks,
-        on_gpu,
     )
+
+
+def explain_building(error: BaseException, recipe: Recipe, settings: FinetuneSettings) -> OutOfMemory:
+    """What ran out before a pipeline could train, which no smaller batch mends."""
+    return _problem(
+        error,
+        f"{recipe.model}, while its network, optimizer and regularisers were built",
+        settings,
+        "Leave it out of the models (model_hub.models=[…]), or bound them by constraints.max_params.",
+    )
+
+
+def _problem(
+    error: BaseException, what: str, settings: FinetuneSettings, advice: str, chunks: int = 1
+) -> OutOfMemory:
+    gpu = on_gpu(settings.device)
+    peak = f", peak {_peak_mb():.0f} MB" if gpu else ""
+    text = f"Out of {'GPU' if gpu else 'main'} memory: {what}{peak}. {advice}"
+    problem = OutOfMemory(text, chunks, gpu)
     problem.add_note(f"{type(error).__name__}: {error}")
     return problem
 
@@ -66,7 +94,7 @@ def release() -> None:
 
 def begin_measuring(pipeline: Pipeline) -> int:
     """Start to record the peak; returns the bytes of GPU memory that others than this pipeline hold."""
-    if pipeline.settings.device != "cuda":
+    if not on_gpu(pipeline.settings.device):
         return 0
     torch.cuda.reset_peak_memory_stats()
     own = sum(tensor.nbytes for tensor in tensors(pipeline.state()) if tensor.is_cuda)
@@ -81,7 +109,7 @@ def measured(pipeline: Pipeline, others: int) -> dict[str, float]:
     accumulate: chunks of a batch, where there were several.
     """
     info: dict[str, float] = {}
-    if pipeline.settings.device == "cuda":
+    if on_gpu(pipeline.settings.device):
         info["max_memory_mb"] = round(_peak_mb() - others / MEGABYTE, 1)
     if pipeline.module.accumulate > 1:
         info["accumulate"] = pipeline.module.accumulate

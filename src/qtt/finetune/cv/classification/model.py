@@ -3,6 +3,7 @@
 Everything that does not depend on time happens here, once.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +17,13 @@ from qtt.finetune.cv.classification.settings import FinetuneSettings
 from qtt.finetune.cv.classification.sizes import input_size, size_arguments
 from qtt.finetune.cv.classification.strategies.freezing import freeze, head_parameters, layer_groups
 from qtt.finetune.cv.classification.strategies.stoch_norm import apply_stochastic_norm
+from qtt.support.machine import on_gpu
 from qtt.types import ModelCard, TaskInfo
 
 _optim: Any = timm.optim  # does not declare what it exports
+
+FLAGS = ("fused", "foreach", "capturable")
+"""How an optimizer computes, in its parameter groups; nothing of what it computes."""
 
 SGD_MOMENTUM = 0.9
 """Momentum of `sgd`, which is timm's: Nesterov's method. `momentum` is the heavy ball with one of its own."""
@@ -48,7 +53,9 @@ def build_learner(
     frozen_norms = tuple(freeze(network, recipe.frozen_fraction))
     network = in_fast_layout(network)
     scaler = torch.amp.GradScaler("cuda") if precision == "16-mixed" else None
-    return Learner(network, build_optimizer(recipe, network, settings.device == "cpu"), frozen_norms, scaler)
+    return Learner(
+        network, build_optimizer(recipe, network, not on_gpu(settings.device)), frozen_norms, scaler
+    )
 
 
 def build_network(recipe: Recipe, settings: FinetuneSettings, task: TaskInfo, config_id: int) -> nn.Module:
@@ -107,6 +114,19 @@ def build_optimizer(recipe: Recipe, network: nn.Module, on_cpu: bool = True) -> 
         groups, recipe.opt, lr=recipe.lr, weight_decay=0.0, momentum=momentum, **options
     )
     return optimizer
+
+
+def with_own_flags(state: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """An optimizer's saved state for one that may live on another device: how it computes stays its own.
+
+    What Adam counts its updates with lies where its flags say; a checkpoint of a fused optimizer would put it
+    where one that is not fused does not look, and the other way round.
+    """
+    groups = [
+        {**saved, **{flag: own[flag] for flag in FLAGS if flag in own}}
+        for saved, own in zip(state["param_groups"], optimizer.param_groups, strict=True)
+    ]
+    return {**state, "param_groups": groups}
 
 
 def _decay_head_alone(groups: list[dict[str, Any]], network: nn.Module) -> list[dict[str, Any]]:

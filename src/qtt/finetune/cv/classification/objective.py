@@ -50,7 +50,8 @@ def finetune(trial: Trial, task_info: TaskInfo) -> Iterator[Result]:
 
     A checkpoint is written while its epoch's result is already known; one at a time, and the last of all,
     that of `task_info.max_fidelity`, before its result. A process that dies meanwhile leaves the checkpoint
-    before it, from which the same epoch comes again, to the bit. Epochs that the checkpoint has but this step
+    before it, from which the same epoch comes again: to the bit on a CPU, and on a GPU with
+    `FinetuneSettings.deterministic`. Epochs that the checkpoint has but this step
     was asked for are reported from there. Weights that beat `task_info.best_score` are in
     `task_info.weights_file` before their result is reported.
 
@@ -67,7 +68,13 @@ def finetune(trial: Trial, task_info: TaskInfo) -> Iterator[Result]:
     best = task_info.best_score
     reached = 0
     while True:
-        pipeline, checkpoint = step.pipeline()
+        try:
+            pipeline, checkpoint = step.pipeline()
+        except Exception as error:
+            if not memory.is_out_of_memory(error):
+                raise
+            step.make_room(memory.explain_building(error, step.recipe, step.settings))
+            continue
         if not reached:
             for epoch in pipeline.progress.to_replay(trial.fidelity):
                 replayed = step.result(pipeline.progress, epoch)
@@ -166,6 +173,16 @@ class _Step:
             return memory.explain(error, pipeline)
         return record | {"info": record["info"] | memory.measured(pipeline, others)}
 
+    def make_room(self, problem: OutOfMemory) -> None:
+        """Let go of other pipelines in memory.
+
+        Raises:
+            OutOfMemory: there are none.
+        """
+        if not _warm.clear():
+            raise problem
+        memory.release()
+
     def relieve(self, problem: OutOfMemory) -> None:
         """Give the epoch another chance: without other pipelines in memory, then with batches in chunks.
 
@@ -173,6 +190,7 @@ class _Step:
             OutOfMemory: both were tried.
         """
         if _warm.clear():
+            memory.release()
             return
         if problem.chunks >= self.settings.oom_accumulation:
             raise problem

@@ -13,7 +13,7 @@ from qtt.finetune.cv.classification.checkpoint import EpochRecord, Progress
 from qtt.finetune.cv.classification.data import DataStore, EvalOrder, TrainOrder, loader, updates_per_epoch
 from qtt.finetune.cv.classification.epoch import choose_precision, run_epoch, say_once
 from qtt.finetune.cv.classification.mixing import Mixer
-from qtt.finetune.cv.classification.model import build_learner
+from qtt.finetune.cv.classification.model import build_learner, with_own_flags
 from qtt.finetune.cv.classification.module import ClassificationModule, TrainingDiverged
 from qtt.finetune.cv.classification.randomness import Stream, derive_seed, seeded
 from qtt.finetune.cv.classification.recipe import Recipe
@@ -23,6 +23,7 @@ from qtt.finetune.cv.classification.scoring import Scorer, balanced_weights
 from qtt.finetune.cv.classification.settings import FinetuneSettings
 from qtt.finetune.cv.classification.sizes import input_size
 from qtt.finetune.cv.classification.transforms import TrainTransform
+from qtt.support.machine import on_gpu
 from qtt.types import TaskInfo
 
 EVAL_BATCH = 64
@@ -75,7 +76,7 @@ class Pipeline:
             balanced_weights(train.labels, task.num_classes) if settings.class_weights else None,
             gather=not self.scorer.counts_alone,
         )
-        pin = settings.device == "cuda"
+        pin = on_gpu(settings.device)
         transform = TrainTransform(recipe, settings, card.mean, size)
         self.train_loader = loader(train, self.order, transform, settings.num_workers, pin)
         eval_order = EvalOrder(len(val), max(recipe.batch_size, EVAL_BATCH))
@@ -100,6 +101,7 @@ class Pipeline:
                 self.val_loader,
                 [TrainMode(self.learner.frozen_norms), LearningRates(self.schedule, done)],
                 device=self.settings.device,
+                deterministic=self.settings.deterministic,
                 precision=self.precision,
                 clip_grad=self.recipe.clip_grad,
                 scaler=self.learner.scaler,
@@ -147,7 +149,7 @@ class Pipeline:
         """Go on where a checkpoint was written."""
         self.progress = progress
         self.learner.network.load_state_dict(state["network"])
-        self.learner.optimizer.load_state_dict(state["optimizer"])
+        self.learner.optimizer.load_state_dict(with_own_flags(state["optimizer"], self.learner.optimizer))
         self.schedule.load_state_dict(state["schedule"])
         if self.learner.scaler is not None and state["scaler"]:
             self.learner.scaler.load_state_dict(state["scaler"])

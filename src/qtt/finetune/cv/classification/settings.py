@@ -6,11 +6,14 @@ from dataclasses import dataclass, fields
 from typing import Any, Self
 
 from qtt.errors import ConfigError, unknown
+from qtt.support.machine import DEVICE
 
-WHERE_IT_RUNS = ("num_workers", "cache_mb", "cache_dir", "cache_gb", "device", "oom_accumulation")
-"""Settings that change no learning curve, or say so in their epochs' records."""
+WHERE_IT_RUNS = (
+    *("num_workers", "cache_mb", "cache_dir", "cache_gb"),
+    *("device", "deterministic", "oom_accumulation"),
+)
+"""Settings that change no learning curve but in rounding, or say so in their epochs' records."""
 
-DEVICES = ("auto", "cpu", "cuda")
 BALANCES = ("class_weights", "sampler")
 """What may be done for rare classes; None by default, so that searches of the time before are the same."""
 
@@ -25,7 +28,9 @@ class FinetuneSettings:
     max_image_size: bound on every model's side; None: none. Models that take one size only are built for a
         smaller one where timm can resample their weights, and keep theirs where it cannot.
     pretrained: start from the card's pretrained weights; False: from random ones.
-    device: auto (CUDA where there is one), cpu or cuda.
+    device: auto (CUDA where there is one), cpu, cuda, or cuda:1 for the second GPU.
+    deterministic: on a GPU, use algorithms that give the same bits every time, and full precision in products
+        of matrices; slower. The CPU gives the same bits in any case.
     num_workers: processes that augment images; 0: the training process itself.
     cache_mb: bound on the decoded images of one dataset, on disk or in memory; what does not fit is decoded
         again in every epoch.
@@ -46,6 +51,7 @@ class FinetuneSettings:
     max_image_size: int | None = None
     pretrained: bool = True
     device: str = "auto"
+    deterministic: bool = False
     num_workers: int = 0
     cache_mb: int = 2048
     cache_dir: str | None = None
@@ -64,7 +70,8 @@ class FinetuneSettings:
             "image_size": self.image_size is None or _is_int(self.image_size, 8),
             "max_image_size": self.max_image_size is None or _is_int(self.max_image_size, 8),
             "pretrained": isinstance(self.pretrained, bool),
-            "device": self.device in DEVICES,
+            "device": isinstance(self.device, str) and DEVICE.fullmatch(self.device) is not None,
+            "deterministic": isinstance(self.deterministic, bool),
             "num_workers": _is_int(self.num_workers, 0),
             "cache_mb": _is_int(self.cache_mb, 0),
             "cache_dir": self.cache_dir is None or isinstance(self.cache_dir, str),
@@ -99,7 +106,8 @@ _HELP = {
     "image_size": "Give a side of at least 8 pixels, or null for the dataset's own.",
     "max_image_size": "Give a side of at least 8 pixels, or null for no bound.",
     "pretrained": "Give true or false.",
-    "device": f"Choose one of {', '.join(DEVICES)}.",
+    "device": "Choose auto, cpu, cuda, or cuda:1 for the second GPU.",
+    "deterministic": "Give true or false.",
     "num_workers": "Give a whole number from 0.",
     "cache_mb": "Give megabytes, a whole number from 0.",
     "cache_dir": "Give the path of a folder, or null for the usual one.",
