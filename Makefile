@@ -76,6 +76,12 @@ format: $(VENV)/.installed-dev  ## put the code into shape
 bench-finetune: $(VENV)/.installed-dev  ## what finetuning costs beyond its forward and backward passes
 	@$(BIN)/python experiments/finetune_speed/bench.py $(ARGS)
 
+OUT ?= build/gpu_check
+
+.PHONY: gpu-check
+gpu-check: $(VENV)/.installed-dev  ## eight minutes on a GPU: what only a GPU can show (OUT=DIR, DEVICE=cpu)
+	@PYTHON=$(abspath $(BIN)/python) bash experiments/gpu_check/run.sh $(OUT)
+
 QTT_SHARED_DATA ?= ../shared/data
 TABLES := meta_dataset/tables
 IMPORT = $(BIN)/python -m qtt.curves.importers
