@@ -6,6 +6,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from qtt.cli.arguments import CommandLine, understood
+from qtt.errors import ConfigError
 
 PATHS = [
     "/data/my photos",
@@ -107,6 +108,13 @@ def test_flags_may_stand_anywhere(tmp_path: Path) -> None:
         "job",
         "a=1",
     ]
+
+
+@pytest.mark.parametrize("flag", ["--experiment=quickstart", "--quite", "-x"])
+def test_a_flag_that_there_is_not_is_refused(flag: str) -> None:
+    """Argparse would take the first for an abbreviation of another flag."""
+    with pytest.raises(ConfigError, match=f"There is no flag {flag.partition('=')[0]}"):
+        understood(["seed=1", flag])
 
 
 def test_the_command_line_is_read_as_far_as_it_is_about_configuration(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
 
 from qtt.cli.kinds import home_expanded
+from qtt.errors import ConfigError
 
 FOLDER_FLAGS = ("--config-dir", "-cd")
 """Hydra's flags that name a further folder of configuration."""
@@ -23,6 +24,13 @@ SWEEP_FLAGS = ("--multirun", "-m")
 PLAIN_FLAGS = (*SWEEP_FLAGS, "--run", "-r", "--resolve")
 VALUED_FLAGS = ("--cfg", "-c", "--package", "-p")
 """Flags of Hydra that change nothing about what overrides mean; the latter are followed by a value."""
+
+FLAGS = (
+    *(*FOLDER_FLAGS, *PLAIN_FLAGS, *VALUED_FLAGS, "--config-name", "-cn", "--config-path", "-cp"),
+    *("--experimental-rerun", "--help", "-h", "--hydra-help", "--version", "--info", "-i"),
+    *("--shell-completion", "-sc"),
+)
+"""All flags of a command with a configuration."""
 
 OTHER_VALUED_FLAGS = ("--config-name", "-cn", "--config-path", "-cp", "--experimental-rerun")
 
@@ -37,8 +45,18 @@ PATH_LISTS = frozenset({"datasets", "tables"})
 
 
 def understood(arguments: Sequence[str]) -> list[str]:
-    """Arguments as Hydra reads them: flags first, texts in quotes."""
+    """Arguments as Hydra reads them: flags first, texts in quotes.
+
+    Raises:
+        ConfigError: a flag that there is not.
+    """
     flags, overrides = _apart(arguments)
+    for flag in flags:
+        name = flag.partition("=")[0]
+        if name.startswith("-") and name not in FLAGS:
+            plain = flag.lstrip("-")
+            meant = f"; a value is given without dashes: {plain}" if "=" in plain else ""
+            raise ConfigError(f"There is no flag {name}{meant}. --help shows all.")
     sweep = any(flag in SWEEP_FLAGS for flag in flags)
     return [*flags, *(_quoted(override, sweep) for override in overrides)]
 

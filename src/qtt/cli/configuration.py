@@ -29,9 +29,9 @@ def config_directory() -> str:
 def prepare(config_name: str) -> None:
     """What every command does before Hydra takes over: offer extensions, explain typos, heed job queues."""
     remember_arguments()
-    sys.argv[1:] = understood(sys.argv[1:])
     OmegaConf.register_new_resolver("command", command_for, replace=True)
     with errors_for_people():
+        sys.argv[1:] = understood(sys.argv[1:])
         offer_extensions()
     check_overrides(config_name, sys.argv[1:])
     stop_as_by_ctrl_c()
@@ -74,7 +74,7 @@ def check_overrides(config_name: str, arguments: Sequence[str]) -> None:
                 settled(config_name, compose(config_name, overrides=[*line.search_path, *overrides]))
             except QTTError as error:
                 fail(str(error))
-            except (HydraException, OmegaConfBaseException) as error:
+            except (HydraException, OmegaConfBaseException, ValueError) as error:
                 fail(explanation(config_name, line, overrides, error))
 
 

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
@@ -40,7 +40,15 @@ def explanation(config_name: str, line: CommandLine, overrides: Sequence[str], e
         if key in groups and key not in options:
             return f"{override}: {key} is no part of a search until it is added, with a plus: +{override}"
     known = [key for key in _keys(config) if not key.startswith("hydra") and "._" not in key]
+    for key in keys.values():
+        for group in groups:
+            if key in loader.get_group_options(group):
+                plus = "" if group in options else "+"
+                return f"{key} is an option of {group}: {plus}{group}={key}"
     typos = [key for key in keys.values() if key not in (*known, *groups) and not key.startswith(("+", "~"))]
+    if isinstance(error, OverrideParseException):
+        said = str(error).partition("\nSee ")[0]
+        return f"{error.override}: cannot be read. {said}"
     if not typos or "override" not in str(error):
         return str(error).partition("\nConfig search path:")[0].rstrip()  # where Hydra looked is no news
     return "\n".join(_no_such_key(config_name, line, key, [*known, *groups], options) for key in typos)

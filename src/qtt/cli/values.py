@@ -4,7 +4,7 @@ Keys that are not named here hold texts, lists or mappings that are explained wh
 to what other packages bring.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -183,7 +183,7 @@ def settled(command: str, config: DictConfig) -> DictConfig:
         ConfigError: values that are not of their kind, all in one message.
     """
     changed = config.copy()
-    wrong = []
+    wrong = list(_no_longer_mappings(command, config))
     for key, kind in KINDS[command].items():
         if not _holds_value(config, key):
             continue
@@ -199,6 +199,15 @@ def settled(command: str, config: DictConfig) -> DictConfig:
     if wrong:
         raise ConfigError("\n".join(wrong))
     return changed
+
+
+def _no_longer_mappings(command: str, config: DictConfig) -> Iterator[str]:
+    """What is wrong with keys that have keys of their own, and were given a value in their place."""
+    whole = {key.rpartition(".")[0]: key for key in reversed(KINDS[command]) if "." in key}
+    for parent, key in whole.items():
+        value = OmegaConf.select(config, parent, throw_on_missing=False)
+        if value is not None and not OmegaConf.is_config(value):
+            yield f"{parent}={_shown(value)}: {parent} has keys of its own, for instance {key}."
 
 
 def _holds_value(config: DictConfig, key: str) -> bool:

@@ -121,7 +121,7 @@ class RunFolder:
 
     def _begun(self) -> bool:
         """Whether a step was ever taken here: its result, or at least its pipeline's folder."""
-        return self.journal.path.exists() or any(self.pipelines.iterdir())
+        return self.journal.path.exists() or (self.pipelines.is_dir() and any(self.pipelines.iterdir()))
 
     def candidates(self) -> Candidates:
         """All pipelines of the search as they were last written down, the proposed ones behind the others.

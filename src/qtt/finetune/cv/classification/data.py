@@ -209,7 +209,10 @@ class DataStore:
             DatasetError: images were added, removed or changed.
         """
         folder = self.folder(task)
-        found = changes(folder.watched, stamp_images(folder), folder.root)
+        now = stamp_images(folder)
+        if folder.watched and not now:
+            raise DatasetError(f"The images below {task.path} are not there any more.")
+        found = changes(folder.watched, now, folder.root)
         if found:
             raise DatasetError(
                 f"The dataset below {task.path} has changed since this search listed it: {found}. "
