@@ -31,7 +31,14 @@ OF_ONE_TYPE = frozenset(
 )
 """Operations whose floating tensors are all of one type."""
 
-OF_ONE_DEVICE = frozenset((aten.stack.default, aten.cat.default))
+FUSED = frozenset(
+    overload
+    for name in ("_fused_sgd_", "_fused_adam_", "_fused_adamw_", "_fused_adagrad_")
+    for overload in (getattr(aten, name).default, getattr(aten, name).tensor_lr)
+)
+"""Updates of fused optimizers, in place; torch has no fake kernels for some of them."""
+
+OF_ONE_DEVICE = FUSED | {aten.stack.default, aten.cat.default}
 """Operations that take no numbers from the CPU, as others do."""
 
 
