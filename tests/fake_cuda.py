@@ -50,6 +50,7 @@ def fake_cuda(bf16: bool = True) -> Iterator[FakeDevice]:
         patch.setattr(Tensor, "backward", _backward(Tensor.backward))
         patch.setattr(nn.Module, "_apply", _apply)
         patch.setattr(FakeTensor, "data_ptr", _address, raising=False)
+        patch.setattr(torch.UntypedStorage, "data_ptr", _storage_address(torch.UntypedStorage.data_ptr))
         hooks = [
             register_optimizer_step_pre_hook(lambda optimizer, *_: check_state(optimizer)),
             register_optimizer_step_post_hook(lambda optimizer, *_: _finish_update(device, optimizer)),
@@ -139,6 +140,11 @@ def _backward(original: Callable[..., None]) -> Callable[..., None]:
 def _address(self: FakeTensor) -> int:
     """`Tensor.data_ptr`: the same for tensors that share their memory, which has no address."""
     return int(self.untyped_storage()._cdata) + int(self.storage_offset())
+
+
+def _storage_address(original: Callable[[Any], int]) -> Callable[[Any], int]:
+    """`UntypedStorage.data_ptr`, by which safetensors sees what is shared."""
+    return lambda self: int(self._cdata) if self.device.type == "meta" else original(self)
 
 
 def _apply(self: nn.Module, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:

@@ -32,9 +32,9 @@ OF_ONE_TYPE = frozenset(
 """Operations whose floating tensors are all of one type."""
 
 FUSED = frozenset(
-    overload
+    getattr(getattr(aten, name), overload)
     for name in ("_fused_sgd_", "_fused_adam_", "_fused_adamw_", "_fused_adagrad_")
-    for overload in (getattr(aten, name).default, getattr(aten, name).tensor_lr)
+    for overload in getattr(aten, name).overloads()
 )
 """Updates of fused optimizers, in place; torch has no fake kernels for some of them."""
 

@@ -1,6 +1,6 @@
 """Finetuning on a GPU that is pretended: devices, types, and who waits for the device. See `fake_cuda`."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
+from torch.nn import Module
 
 from fake_cuda import fake_cuda
 from fake_device import FakeDevice, Wait
@@ -20,6 +22,7 @@ from qtt.finetune.cv.classification.module import ClassificationModule
 from qtt.finetune.cv.classification.pipeline import Pipeline
 from qtt.finetune.cv.classification.recipe import Recipe
 from qtt.finetune.cv.classification.settings import FinetuneSettings
+from qtt.finetune.cv.classification.strategies import sp
 from qtt.types import Result, TaskInfo
 
 MakeTask = Callable[..., TaskInfo]
@@ -36,11 +39,16 @@ SCALER = "torch/amp/grad_scaler.py"
 def on_gpu(task: TaskInfo, config: dict[str, Any], *fidelities: int, precision: str = FP32) -> FakeDevice:
     """What happens while a pipeline trains on a GPU; all steps must succeed."""
     with fake_cuda(bf16=precision != FP16) as device:
-        task = replace(task, settings=task.settings | CUDA)
+        task = placed(task, CUDA)
         results = run(task, config | {"amp": precision != FP32}, *fidelities)
         assert_trained(results, *fidelities)
         assert held().precision == {FP32: "32-true", BF16: "bf16-mixed", FP16: "16-mixed"}[precision]
         return device
+
+
+def placed(task: TaskInfo, settings: dict[str, str]) -> TaskInfo:
+    """The task on another device."""
+    return replace(task, settings={**task.settings, **settings})
 
 
 def assert_trained(results: list[Result], *fidelities: int) -> None:
@@ -100,6 +108,44 @@ def test_another_metric_and_the_best_weights(make_task: MakeTask) -> None:
     assert weights.is_file()
 
 
+# ------------------------------------------------------------------------------------- what it would have seen
+
+
+def test_anchors_on_the_cpu_are_seen(make_task: MakeTask, monkeypatch: pytest.MonkeyPatch) -> None:
+    def build(weight: float, start: Any) -> sp.SP:
+        weights = tuple(start.backbone.values())
+        return sp.SP(weight, weights, [tensor.detach().clone() for tensor in weights])
+
+    monkeypatch.setattr("qtt.finetune.cv.classification.regularizers.FIRST", (replace(sp.TERM, build=build),))
+    with pytest.raises(RuntimeError, match="same device"):
+        on_gpu(make_task(), PLAIN | ONE_UPDATE | {"sp_reg": 0.1}, 1)
+
+
+def test_class_weights_on_the_cpu_are_seen(make_task: MakeTask, monkeypatch: pytest.MonkeyPatch) -> None:
+    def keep(self: ClassificationModule, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
+        if name == "class_weights":
+            object.__setattr__(self, name, tensor)
+        else:
+            Module.register_buffer(self, name, tensor, persistent)
+
+    monkeypatch.setattr(ClassificationModule, "register_buffer", keep)
+    with pytest.raises(RuntimeError, match=r"[dD]evice"):
+        on_gpu(make_task(settings={"class_weights": "balanced"}), PLAIN | ONE_UPDATE, 1)
+
+
+def test_a_loss_that_is_printed_is_seen(make_task: MakeTask, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = ClassificationModule._loss
+
+    def loss(self: ClassificationModule, *args: Any) -> Tensor:
+        found = original(self, *args)
+        assert f"{found.item():.3f}"
+        return found
+
+    monkeypatch.setattr(ClassificationModule, "_loss", loss)
+    device = on_gpu(make_task(), PLAIN, 1)
+    assert [wait.caller.partition(":")[0] for wait in device.during(2)] == ["finetune/test_cuda.py"]
+
+
 # ------------------------------------------------------------------------------------------ who waits for it
 
 
@@ -128,6 +174,12 @@ def test_an_update_waits_for_nothing(make_task: MakeTask, opt: str) -> None:
     assert waits(device, 2, 3) == []
 
 
+def test_adamp_waits_of_its_own(make_task: MakeTask) -> None:
+    """Timm's projection looks at every weight with more than one dimension, on the device or not."""
+    device = on_gpu(make_task(), RICH | {"opt": "adamp"}, 1, precision=BF16)
+    assert {wait.caller.partition(":")[0] for wait in waits(device, 2, 3)} == {"timm/optim/adamp.py"}
+
+
 def test_loss_scaling_waits_once(make_task: MakeTask) -> None:
     device = on_gpu(make_task(), RICH, 1, precision=FP16)
     assert [wait.caller.partition(":")[0] for wait in waits(device, 2, 3)] == [SCALER] * 2
@@ -149,17 +201,18 @@ def test_everything_stays_on_the_device_between_epochs(make_task: MakeTask) -> N
         for epoch in (1, 2, 3):
             begun = len(device.waits)
             assert_trained(run(task, PLAIN, epoch), epoch)
+            moved = [wait for wait in device.waits[begun:] if wait.kind == "copy"]
+            moved += [wait for wait in device.waits[begun:] if wait.kind == "upload" and epoch > 1]
+            moved = [wait for wait in moved if wait.caller.startswith("lightning/fabric")]
+            assert moved == [], f"in epoch {epoch} {len(moved)} tensors move, the first at {moved[0]}"
             learner = held().learner
-            state = [
+            moments = [
                 value
-                for one in learner.optimizer.state.values()
-                for name, value in one.items()
+                for state in learner.optimizer.state.values()
+                for name, value in state.items()
                 if name != "step"
             ]
-            assert all(tensor.is_cuda for tensor in (*learner.network.state_dict().values(), *state))
-            copied = [wait for wait in device.waits[begun:] if wait.kind in ("copy", "upload")]
-            moved = [wait for wait in copied if "lightning/fabric" in wait.caller]
-            assert epoch == 1 or moved == [], f"{len(moved)} tensors move, the first at {moved[0]}"
+            assert all(tensor.is_cuda for tensor in (*learner.network.state_dict().values(), *moments))
 
 
 def own_flags(task: TaskInfo, config: dict[str, Any]) -> list[Any]:
@@ -177,7 +230,7 @@ def test_a_pipeline_goes_on_on_another_device(
     config = PLAIN | ONE_UPDATE | {"opt": opt}
     task = make_task()
     for epoch, settings in enumerate(devices, 1):
-        here = replace(task, settings=task.settings | settings)
+        here = placed(task, settings)
         with fake_cuda() if settings is CUDA else nullcontext():
             expected = own_flags(here, config)
             assert_trained(run(here, config, epoch), epoch)
@@ -231,16 +284,15 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture
-def family_task(make_task: MakeTask, tmp_path: Path) -> Iterator[Callable[[str], TaskInfo]]:
+def family_task(make_task: MakeTask, tmp_path: Path) -> Callable[[str], TaskInfo]:
     """A task with one of the families, and weights of it as if pretrained."""
-    from safetensors.torch import save_file
 
     def make(name: str) -> TaskInfo:
         save_file(build(name, SOURCE_CLASSES).state_dict(), tmp_path / f"{name}.safetensors")
         card = replace(make_card(name), num_classes=SOURCE_CLASSES)
         return make_task(weights_dir=tmp_path, models=(card,), settings={"pretrained": True})
 
-    yield make
+    return make
 
 
 @pytest.mark.slow
