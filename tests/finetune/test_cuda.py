@@ -108,7 +108,7 @@ def test_another_metric_and_the_best_weights(make_task: MakeTask) -> None:
     assert weights.is_file()
 
 
-# ------------------------------------------------------------------------------------- what it would have seen
+# ------------------------------------------------------------------------------------ what it would have seen
 
 
 def test_anchors_on_the_cpu_are_seen(make_task: MakeTask, monkeypatch: pytest.MonkeyPatch) -> None:
