@@ -114,3 +114,20 @@ def test_without_kept_networks(kept_run: Path, images: Path, tmp_path: Path) -> 
         path.unlink()
     with pytest.raises(ConfigError, match="holds no trained network"):
         leaderboard(RunRecord.load(run), images)
+
+
+def test_a_table_names_the_images(record: RunRecord, images: Path) -> None:
+    """Rows of the split `test`, or all where there are no splits, under the names of the search's classes."""
+    expected = leaderboard(record, images).table
+    rows = [f"{path.relative_to(images)},{path.parent.name}" for path in sorted(images.rglob("*.png"))]
+    table = images / "labels.csv"
+    table.write_text("\n".join(["file,label", *rows]))
+    whole = leaderboard(record, table)
+    figures = ["name", "top1", "log_loss", "images"]
+    assert whole.table[figures].equals(expected[figures])
+    split = [f"{row},{'test' if number % 2 else 'train'}" for number, row in enumerate(rows)]
+    table.write_text("\n".join(["file,label,split", *split]))
+    assert set(leaderboard(record, table).table["images"]) == {7}
+    table.write_text("\n".join(["file,label", *rows[1:], rows[0].replace(",amber", ",mauve")]))
+    with pytest.raises(DatasetError, match=r"does not know: mauve. Known: amber, blue, coral"):
+        leaderboard(record, table)

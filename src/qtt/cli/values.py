@@ -203,7 +203,7 @@ def settled(command: str, config: DictConfig) -> DictConfig:
 
 def _no_longer_mappings(command: str, config: DictConfig) -> Iterator[str]:
     """What is wrong with keys that have keys of their own, and were given a value in their place."""
-    whole = {key.rpartition(".")[0]: key for key in reversed(KINDS[command]) if "." in key}
+    whole = {key.rpartition(".")[0]: key for key in reversed(list(KINDS[command])) if "." in key}
     for parent, key in whole.items():
         value = OmegaConf.select(config, parent, throw_on_missing=False)
         if value is not None and not OmegaConf.is_config(value):

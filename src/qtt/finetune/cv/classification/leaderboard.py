@@ -10,7 +10,8 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from qtt.data.found_images import LabelledImages, find_labelled
+from qtt.data.found_images import LabelledImages
+from qtt.data.sources.labelled import find_test_images
 from qtt.errors import DatasetError
 from qtt.finetune.cv.classification.inference import BATCH, Classifier
 from qtt.finetune.cv.classification.predictor import ImagePredictor
@@ -63,7 +64,8 @@ def leaderboard(
 
     Args:
         record: the run.
-        path_to_test_data: folder of class folders, or one with such a folder `test`.
+        path_to_test_data: folder of class folders, or one with such a folder `test`; or a table or saved
+            dataset, whose split `test` counts where it has one.
         ignore_unknown: leave out images of classes that the search does not know.
         device: auto (CUDA where there is one), cpu or cuda.
         watch: told how far it is.
@@ -73,7 +75,7 @@ def leaderboard(
         DatasetError: no images, none that can be read, or unknown classes.
     """
     record.best_model()
-    labelled = find_labelled(Path(path_to_test_data), record.task.class_names, ignore_unknown)
+    labelled = find_test_images(Path(path_to_test_data), record.task, ignore_unknown)
     metric = find_metric(record.task.metric, len(record.task.class_names))
     rows, images = [], 0
     legend = LEGEND
