@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 CLASSES = ("amber", "blue", "coral")
@@ -32,3 +33,15 @@ def write_image_folder(
             for number in range(count):
                 write_image(root / split / name / f"{number:03d}.png", colour, side, rng)
     return root
+
+
+def photos(count: int, side: int, seed: int = 0) -> NDArray[np.uint8]:
+    """Images (count, side, side, 3) of soft colours and noise, each in a range of grey levels."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for _ in range(count):
+        coarse = rng.integers(0, 256, (int(rng.integers(2, 9)), int(rng.integers(2, 9)), 3), dtype=np.uint8)
+        soft = np.asarray(Image.fromarray(coarse).resize((side, side))).astype(int)
+        low, high = sorted(rng.integers(0, 256, 2).tolist())
+        made.append(np.clip(soft + rng.integers(-20, 21, soft.shape), low, high + 1).clip(0, 255))
+    return np.stack(made).astype(np.uint8)
