@@ -25,7 +25,7 @@ from qtt.finetune.cv.classification.cache import ImageCache
 from qtt.finetune.cv.classification.image_file import images_key, open_images
 from qtt.finetune.cv.classification.randomness import Stream, derive_seed
 from qtt.finetune.cv.classification.settings import FinetuneSettings
-from qtt.finetune.cv.classification.transforms import TrainTransform
+from qtt.finetune.cv.classification.transforms import Transform
 from qtt.types import TaskInfo
 
 NEW_SEARCH = "A search is about one dataset: start a new one, in another run folder."
@@ -46,9 +46,9 @@ class Split:
 
 
 class BatchDataset(Dataset[tuple[Tensor, Tensor]]):
-    """Whole batches at once: images (b, 3, s, s) uint8 and labels (b,)."""
+    """Whole batches at once: images (b, 3, s, s) uint8, or what a transform makes of them; labels (b,)."""
 
-    def __init__(self, split: Split, transform: TrainTransform | None) -> None:
+    def __init__(self, split: Split, transform: Transform | None) -> None:
         self.split = split
         self.transform = transform
 
@@ -151,7 +151,7 @@ def updates_per_epoch(images: int, batch_size: int) -> int:
 
 
 def loader(
-    split: Split, order: Sampler[Request], transform: TrainTransform | None, workers: int, pin: bool
+    split: Split, order: Sampler[Request], transform: Transform | None, workers: int, pin: bool
 ) -> DataLoader[tuple[Tensor, Tensor]]:
     """A loader of whole batches; its workers, if any, live as long as the loader."""
     dataset = WorkerDataset(split, transform) if workers else BatchDataset(split, transform)

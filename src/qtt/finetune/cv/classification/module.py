@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from qtt.errors import QTTError
 from qtt.evaluation.faults import EXPLAINED
+from qtt.finetune.cv.classification.batch_augment import PlannedImages
 from qtt.finetune.cv.classification.mixing import Mixer
 from qtt.finetune.cv.classification.strategies.features import FeatureReader
 
@@ -134,8 +135,8 @@ class ClassificationModule(lightning.LightningModule):
         logits = self.network.forward_head(maps).float()
         return ForwardStep(images, targets, logits, self._features(maps))
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        """Cross-entropy with the mixed targets, and the regularisers.
+    def training_step(self, batch: tuple[Tensor | PlannedImages, Tensor], batch_idx: int) -> Tensor:
+        """Cross-entropy with the mixed targets, and the regularisers; planned augmentation is done here.
 
         With `accumulate`, all chunks but the last are propagated backwards here, and the last by Lightning.
 
@@ -143,6 +144,8 @@ class ClassificationModule(lightning.LightningModule):
             TrainingDiverged: the loss is not finite.
         """
         images, labels = batch
+        if isinstance(images, PlannedImages):
+            images = images.augmented()
         mixed, targets = self.mixer(images.float(), labels, self.rng)
         chunks = max(min(self.accumulate, len(labels) // self._least), 1)
         if self.accumulate > 1:

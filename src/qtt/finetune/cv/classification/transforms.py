@@ -1,4 +1,4 @@
-"""Augmentation of batches of uint8 images.
+"""Augmentation of batches of uint8 images, image by image on the CPU; `batch_augment` does the same on a GPU.
 
 The base transform is conservative, for the datasets are small and of any kind: a random crop of most of the
 image, resized back, and mirroring only where the user says that it keeps the meaning. The augmentations of
@@ -7,7 +7,7 @@ the search space work on single images, as their papers define them.
 
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -25,22 +25,38 @@ ASPECT = 10 / 9
 
 ImageTransform = Callable[[Image.Image], Image.Image]
 
+Transform = Callable[[Tensor, int], Any]
+"""Images (b, 3, s, s) uint8 and a seed to what training takes: such images, or images with a plan."""
 
-def random_crops(images: Tensor, least_area: float, rng: np.random.Generator) -> Tensor:
-    """Crop every image at random and resize the crop back; (b, 3, s, s) uint8, changed in place.
+
+class Box(NamedTuple):
+    """A part of an image, in pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+def crop_boxes(count: int, side: int, least_area: float, rng: np.random.Generator) -> list[Box]:
+    """Random crops of images of `side` pixels.
 
     The crop's share of the image's area is uniform in [least_area, 1], its position uniform.
     """
-    side = images.shape[-1]
-    draws = rng.random((len(images), 4))
+    draws = rng.random((count, 4))
     areas = least_area + (1 - least_area) * draws[:, 0]
     ratios = np.exp(np.log(ASPECT) * (2 * draws[:, 1] - 1))
     widths = np.clip(np.rint(side * np.sqrt(areas * ratios)), 1, side).astype(int)
     heights = np.clip(np.rint(side * np.sqrt(areas / ratios)), 1, side).astype(int)
     lefts = np.floor(draws[:, 2] * (side - widths + 1)).astype(int)
     tops = np.floor(draws[:, 3] * (side - heights + 1)).astype(int)
-    boxes = zip(lefts.tolist(), tops.tolist(), widths.tolist(), heights.tolist(), strict=True)
-    for index, (left, top, width, height) in enumerate(boxes):
+    return list(map(Box, lefts.tolist(), tops.tolist(), widths.tolist(), heights.tolist()))
+
+
+def random_crops(images: Tensor, least_area: float, rng: np.random.Generator) -> Tensor:
+    """Crop every image at random and resize the crop back; (b, 3, s, s) uint8, changed in place."""
+    side = images.shape[-1]
+    for index, (left, top, width, height) in enumerate(crop_boxes(len(images), side, least_area, rng)):
         if (width, height) != (side, side):
             crop = images[index : index + 1, :, top : top + height, left : left + width]
             images[index] = functional.interpolate(crop, (side, side), mode="bilinear", antialias=True)[0]
@@ -54,6 +70,11 @@ def random_mirrors(images: Tensor, probability: float, rng: np.random.Generator)
     return images
 
 
+def fill_color(mean: tuple[float, ...]) -> list[int]:
+    """The colour (0 to 255) of what a rotation or a shift uncovers."""
+    return [round(255 * value) for value in mean]
+
+
 def image_transform(recipe: Recipe, mean: tuple[float, ...], size: int) -> ImageTransform | None:
     """The augmentation that a recipe asks for, None where it asks for none.
 
@@ -62,7 +83,7 @@ def image_transform(recipe: Recipe, mean: tuple[float, ...], size: int) -> Image
 
     mean: colour (0 to 1) of what a rotation or a shift uncovers; size: side of the images in pixels.
     """
-    fill = [round(255 * value) for value in mean]
+    fill = fill_color(mean)
     transform: Any
     if recipe.data_augmentation == "trivial_augment":
         from torchvision.transforms import TrivialAugmentWide
