@@ -9,6 +9,7 @@ Per model, everything side by side in one process, on images of noise:
   step         seconds of a whole freeze-thaw step (look up the pipeline, one epoch, evaluation, checkpoint)
                over the bare epoch and a bare evaluation
   probing      images per second of linear probing over full finetuning, both ours
+  batches      images per second with augmentation in batches on the device over image by image, both ours
 Rounds of the two sides take turns; a ratio is the median over rounds, its spread half the interquartile
 range.
 """
@@ -135,9 +136,15 @@ class Bench:
             Pipeline(recipe, self.settings, self.task, 0, store)
             for recipe in (self.recipe, replace(self.recipe, linear_probing=True))
         )
+        batches, images = (
+            Pipeline(self.recipe, self.settings, self.task, 0, store, augment_in_batches=in_batches)
+            for in_batches in (True, False)
+        )
         bare = BareLoop(full, self.case)
         steps = self._steps()
-        next(steps), _training_seconds(full), _training_seconds(probe), bare.train(), bare.evaluate()
+        for pipeline in (full, probe, batches, images):
+            _training_seconds(pipeline)
+        next(steps), bare.train(), bare.evaluate()
         measured = [
             {
                 "ours": _training_seconds(full),
@@ -145,6 +152,8 @@ class Bench:
                 "step": next(steps),
                 "evaluation": _seconds(bare.evaluate),
                 "probing": _training_seconds(probe),
+                "batches": _training_seconds(batches),
+                "each": _training_seconds(images),
             }
             for _ in range(rounds)
         ]
@@ -169,6 +178,7 @@ class Bench:
             "training / bare": seconds["bare"] / seconds["ours"],
             "step / bare": seconds["step"] / floor,
             "probing / full": seconds["ours"] / seconds["probing"],
+            "batches / images": seconds["each"] / seconds["batches"],
         }
         return {
             "model": self.case.model,
@@ -184,6 +194,8 @@ class Bench:
             "overhead s": (seconds["step"] - floor).median(),
             "probing / full": ratios["probing / full"].median(),
             "probing spread": _spread(ratios["probing / full"]),
+            "batches / images": ratios["batches / images"].median(),
+            "batches spread": _spread(ratios["batches / images"]),
         }
 
 

@@ -145,7 +145,8 @@ class ClassificationModule(lightning.LightningModule):
         """
         images, labels = batch
         if isinstance(images, PlannedImages):
-            images = images.augmented()
+            with torch.autocast(labels.device.type, enabled=False):
+                images = images.augmented()
         mixed, targets = self.mixer(images.float(), labels, self.rng)
         chunks = max(min(self.accumulate, len(labels) // self._least), 1)
         if self.accumulate > 1:
