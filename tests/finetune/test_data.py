@@ -278,6 +278,7 @@ def test_a_search_is_not_resumed_on_a_changed_dataset(tmp_path: Path) -> None:
     with folder:
         folder.claim(candidates, extract_task_info_metafeat(root)[0])
         folder.claim(candidates, extract_task_info_metafeat(root)[0])
+        folder.journal.path.touch()  # it has begun
         _add(root)
         with pytest.raises(
             ConfigError, match=r"dataset is '24 training .*' there and '25 training .*another run folder"
