@@ -50,3 +50,16 @@ def _facts(folder: Path) -> tuple[str, str]:
     except OSError:  # it has ended meanwhile
         return "X", ""
     return state, group
+
+
+def processes_with(entry: str) -> list[int]:
+    """Processes that began with an entry, `NAME=value`, in their environment; the dead do not count."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            entries = (folder / "environ").read_bytes().split(b"\0")
+        except OSError:  # it has ended meanwhile
+            continue
+        if entry.encode() in entries and _facts(folder)[0] not in "ZX":
+            found.append(int(folder.name))
+    return found

@@ -12,7 +12,7 @@ import pytest
 import objectives
 from clocks import HOURS, movable_clock
 from qtt.errors import ConfigError
-from qtt.evaluation import Evaluator, inline, kernel, make_evaluator
+from qtt.evaluation import Evaluator, inline, kernel, make_evaluator, training_process
 from qtt.evaluation import process as process_module
 from qtt.evaluation.inline import InlineEvaluator
 from qtt.evaluation.process import ProcessEvaluator, import_path
@@ -169,7 +169,7 @@ def test_kills_are_counted_as_the_kernel_writes_them(tmp_path: Path, version: in
 def test_what_is_being_written_is_finished_before_the_process_ends(
     make: Evaluators, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process_module, "ANSWER", LIMIT)
+    monkeypatch.setattr(training_process, "GRACE", LIMIT)
     task = TaskInfo(path=Path(), settings={"file": str(tmp_path / "file")})
     evaluator = make(objectives.writing, "process")
     steps = evaluator.evaluate(Trial(0, {}, 2), task, None)
@@ -182,7 +182,7 @@ def test_what_is_being_written_is_finished_before_the_process_ends(
 def test_a_process_that_does_not_listen_is_killed(
     make: Evaluators, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process_module, "GRACE", LIMIT)  # a process that is waited for ends by itself
+    monkeypatch.setattr(training_process, "GRACE", 0.1)
     task = TaskInfo(path=Path(), settings={"file": str(tmp_path / "file"), "deaf": True})
     evaluator = make(objectives.writing, "process")
     assert isinstance(evaluator, ProcessEvaluator)
@@ -194,7 +194,7 @@ def test_a_process_that_does_not_listen_is_killed(
     process = evaluator._process
     evaluator.close()
     assert process is not None
-    assert process.returncode == -signal.SIGKILL
+    assert process.end() == -signal.SIGKILL
     assert not (tmp_path / "file").exists()
 
 
@@ -233,20 +233,6 @@ def test_chatter_goes_to_the_log_and_not_into_the_protocol(make: Evaluators) -> 
     make.made[0].close()
     assert "chatter on stdout\n" in make.log.read_text()
     assert "chatter below Python\n" in make.log.read_text()
-
-
-def test_the_process_ends_when_its_search_is_gone(make: Evaluators, tmp_path: Path) -> None:
-    evaluator = make(objectives.marking, "process")
-    assert isinstance(evaluator, ProcessEvaluator)
-    task = TaskInfo(path=Path(), settings={"mark": str(tmp_path / "mark")})
-    evaluator.start()
-    process = evaluator._process
-    assert process is not None
-    assert process.stdin is not None
-    evaluator._send({"trial": Trial(0, {}, 1).to_dict(), "task": task.to_dict()})
-    wait_until((tmp_path / "mark").exists, process)
-    process.stdin.close()
-    assert process.wait(LIMIT) == 0
 
 
 def test_functions_that_cannot_be_imported_run_inline(make: Evaluators) -> None:

@@ -11,10 +11,17 @@ from qtt.evaluation.faults import ENVIRONMENT, is_of_the_world
 from qtt.types import Objective, RawResult, Result, Status, TaskInfo, Trial
 
 REASON_LENGTH = 500
+DETAILS_LENGTH = 20_000
+"""Characters of a failed result's info, which enters the journal."""
 
 
-def run_step(objective: Objective, trial: Trial, task: TaskInfo) -> Generator[Result, None, None]:
-    """Yield the results of one step; an exception becomes a failed result, for training errors are data."""
+def run_step(
+    objective: Objective, trial: Trial, task: TaskInfo, caught: type[BaseException] = Exception
+) -> Generator[Result, None, None]:
+    """Yield the results of one step; an exception becomes a failed result, for training errors are data.
+
+    caught: which do; a process of its own takes none for the user's wish to stop.
+    """
     start = time.monotonic()
     reached = 0
     try:
@@ -25,11 +32,11 @@ def run_step(objective: Objective, trial: Trial, task: TaskInfo) -> Generator[Re
             yield result
         if not reached:
             raise ObjectiveError("The objective returned no result.")
-    except Exception as error:
+    except caught as error:
         told = dict(getattr(error, "info", {})) if isinstance(error, QTTError) else {}
         if is_of_the_world(error):
             told[ENVIRONMENT] = True
-        yield failure(trial, describe(error), time.monotonic() - start, traceback.format_exc(), told)
+        yield failure(trial, describe(error), time.monotonic() - start, _traceback(), told)
 
 
 def failure(
@@ -51,10 +58,26 @@ def timeout(trial: Trial, seconds: float) -> Result:
 
 def describe(error: BaseException) -> str:
     """First line of an error with its type, without the type for our own errors."""
-    first = (str(error).strip().splitlines() or [""])[0]
+    first = (_text(error).strip().splitlines() or [""])[0]
     if type(error).__module__.startswith("qtt."):
         return first
     return f"{type(error).__name__}: {first}" if first else type(error).__name__
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # its own mistake must not hide it
+        return ""
+
+
+def _traceback() -> str:
+    """That of the current exception, without the middle where its message is very long."""
+    text = traceback.format_exc()
+    if len(text) <= DETAILS_LENGTH:
+        return text
+    half = DETAILS_LENGTH // 2
+    return f"{text[:half]}\n[…]\n{text[-half:]}"
 
 
 def _as_iterable(returned: Any) -> Iterable[RawResult]:
