@@ -17,12 +17,9 @@ from qtt.finetune.cv.classification.data import (
     EvalOrder,
     TrainOrder,
     cache_limit,
-    loader,
     updates_per_epoch,
 )
-from qtt.finetune.cv.classification.recipe import Recipe
 from qtt.finetune.cv.classification.settings import FinetuneSettings
-from qtt.finetune.cv.classification.transforms import TrainTransform
 from qtt.runs.folder import RunFolder
 from qtt.types import Candidates, TaskInfo
 
@@ -100,44 +97,6 @@ def test_store_keeps_what_fits(make_task: Callable[..., TaskInfo]) -> None:
 def test_changed_classes_are_refused(make_task: Callable[..., TaskInfo]) -> None:
     with pytest.raises(DatasetError, match="are amber, blue, coral, but this search began with a, b"):
         DataStore().folder(make_task(class_names=("a", "b")))
-
-
-@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")  # how torch starts its workers
-@pytest.mark.parametrize("augmentation", [None, "trivial_augment"])
-def test_batches_do_not_depend_on_the_number_of_workers(
-    make_task: Callable[..., TaskInfo], augmentation: str | None
-) -> None:
-    recipe = Recipe("m", data_augmentation=augmentation)
-    drawn = []
-    for workers in (0, 2):
-        settings = FinetuneSettings(num_workers=workers, hflip=0.5)
-        train, _ = DataStore().splits(make_task(), settings, 32, "bicubic")
-        order = TrainOrder(len(train), 8, seed=0, config_id=0)
-        transform = TrainTransform(recipe, settings, (0.5, 0.5, 0.5), 32)
-        drawn.append(list(loader(train, order, transform, workers, pin=False)))
-    for (images, labels), (same_images, same_labels) in zip(*drawn, strict=True):
-        assert torch.equal(images, same_images)
-        assert torch.equal(labels, same_labels)
-
-
-@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
-@pytest.mark.parametrize("where", [{}, {"num_workers": 2}, {"num_workers": 2, "cache_mb": 0}])
-def test_a_damaged_image_is_named_in_one_line(
-    tmp_path: Path,
-    make_task: Callable[..., TaskInfo],
-    where: dict[str, int],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 0.1)  # wait for the workers' end
-    root = write_image_folder(tmp_path / "set")
-    damaged = root / "train" / "coral" / "005.png"
-    damaged.write_bytes(b"\x89PNG\r\n\x1a\n")
-    settings = FinetuneSettings(**where)
-    train, _ = DataStore().splits(make_task(path=root), settings, 32, "bicubic")
-    with pytest.raises(DatasetError) as caught:
-        list(loader(train, TrainOrder(24, 8, 0, 0), None, settings.num_workers, pin=False))
-    assert str(caught.value).startswith(f"Image {damaged} cannot be read: ")
-    assert "\n" not in str(caught.value)
 
 
 def test_workers_in_memory_find_the_images_decoded(

@@ -70,6 +70,10 @@ class PlannedImages:
         """All tensors in memory that a GPU reads while others work; a loader asks for that."""
         return self._each(Tensor.pin_memory)
 
+    def share_memory_(self) -> Self:
+        """All tensors in memory that processes share; a worker hands them over so."""
+        return self._each(Tensor.share_memory_)
+
     def _each(self, function: Callable[[Tensor], Tensor]) -> Self:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         tensors: dict[str, Any] = {

@@ -1,19 +1,17 @@
-"""Batches of one epoch: in which order images come, how they are augmented, and where they are kept."""
+"""Datasets that stay open, and in which order their images come."""
 
 import json
 import math
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Sampler
 
 from qtt.data.contents import changes, describe_contents
 from qtt.data.listed import ImageFolder, stamp_images
@@ -23,67 +21,15 @@ from qtt.data.user_cache import user_cache
 from qtt.errors import ConfigError, DatasetError
 from qtt.finetune.cv.classification.cache import ImageCache
 from qtt.finetune.cv.classification.image_file import images_key, open_images
+from qtt.finetune.cv.classification.loading import Crews, Place, Split
 from qtt.finetune.cv.classification.randomness import Stream, derive_seed
 from qtt.finetune.cv.classification.settings import FinetuneSettings
-from qtt.finetune.cv.classification.transforms import Transform
 from qtt.types import TaskInfo
 
 NEW_SEARCH = "A search is about one dataset: start a new one, in another run folder."
 
-Request = tuple[NDArray[np.int64], int]
-"""Positions of a batch's images, and the seed of its augmentation."""
 
-
-@dataclass(frozen=True)
-class Split:
-    """A split's images at one size, and their labels (n,)."""
-
-    images: ImageCache
-    labels: Tensor
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-
-class BatchDataset(Dataset[tuple[Tensor, Tensor]]):
-    """Whole batches at once: images (b, 3, s, s) uint8, or what a transform makes of them; labels (b,)."""
-
-    def __init__(self, split: Split, transform: Transform | None) -> None:
-        self.split = split
-        self.transform = transform
-
-    def __getitem__(self, request: Request) -> tuple[Tensor, Tensor]:
-        indices, seed = request
-        images = self.split.images.batch(indices)
-        if self.transform is not None:
-            images = self.transform(images, seed)
-        return images, self.split.labels[torch.from_numpy(indices)]
-
-
-class WorkerDataset(BatchDataset):
-    """Batches for a loader with workers: an unreadable image is handed over and not raised.
-
-    A worker's exceptions arrive wrapped into a report of many lines.
-    """
-
-    def __getitem__(self, request: Request) -> Any:
-        try:
-            return super().__getitem__(request)
-        except DatasetError as error:
-            return error
-
-
-class BatchLoader(DataLoader[tuple[Tensor, Tensor]]):
-    """A loader that raises what its workers hand over."""
-
-    def __iter__(self) -> Any:
-        for batch in super().__iter__():
-            if isinstance(batch, DatasetError):
-                raise batch
-            yield batch
-
-
-class TrainOrder(Sampler[Request]):
+class TrainOrder(Sampler[Place]):
     """One epoch's batches in random order; a last batch of a single image joins the one before it.
 
     A single image would be no batch for batch norm, and leaving it out would waste it.
@@ -104,7 +50,7 @@ class TrainOrder(Sampler[Request]):
     def __len__(self) -> int:
         return updates_per_epoch(self.images, self.batch_size)
 
-    def __iter__(self) -> Iterator[Request]:
+    def __iter__(self) -> Iterator[Place]:
         rng = np.random.default_rng(self._seed(Stream.ORDER))
         order = rng.permutation(self.images) if self.balance is None else balanced_order(self.balance, rng)
         seeds = np.random.SeedSequence(self._seed(Stream.AUGMENTATION)).generate_state(len(self))
@@ -129,7 +75,7 @@ def balanced_order(labels: NDArray[np.int64], rng: np.random.Generator) -> NDArr
     return np.asarray(rng.permutation(np.concatenate(drawn)), dtype=np.int64)
 
 
-class EvalOrder(Sampler[Request]):
+class EvalOrder(Sampler[Place]):
     """All images once, in their own order."""
 
     def __init__(self, images: int, batch_size: int) -> None:
@@ -139,7 +85,7 @@ class EvalOrder(Sampler[Request]):
     def __len__(self) -> int:
         return math.ceil(self.images / self.batch_size)
 
-    def __iter__(self) -> Iterator[Request]:
+    def __iter__(self) -> Iterator[Place]:
         for start in range(0, self.images, self.batch_size):
             yield np.arange(start, min(start + self.batch_size, self.images)), 0
 
@@ -150,29 +96,18 @@ def updates_per_epoch(images: int, batch_size: int) -> int:
     return max(full + (rest > 1 or (rest == 1 and batch_size == 1)), 1)
 
 
-def loader(
-    split: Split, order: Sampler[Request], transform: Transform | None, workers: int, pin: bool
-) -> DataLoader[tuple[Tensor, Tensor]]:
-    """A loader of whole batches; its workers, if any, live as long as the loader."""
-    dataset = WorkerDataset(split, transform) if workers else BatchDataset(split, transform)
-    return BatchLoader(
-        dataset,
-        sampler=order,
-        batch_size=None,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        pin_memory=pin,
-    )
-
-
 Listing = tuple[Path, float, int, str]
 """What a dataset's list of images follows from."""
 
 
 class DataStore:
-    """Datasets that stay open between the steps of a search; the latest are kept."""
+    """Datasets that stay open between the steps of a search; the latest are kept.
+
+    crews: processes that make their batches, and stay as well.
+    """
 
     def __init__(self, datasets: int = 4) -> None:
+        self.crews = Crews()
         self._limit = datasets
         self._folders: OrderedDict[Listing, tuple[ImageFolder, str]] = OrderedDict()
         self._splits: OrderedDict[tuple[object, ...], tuple[Split, Split]] = OrderedDict()

@@ -4,7 +4,7 @@ import logging
 import signal
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,15 +13,14 @@ import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.plugins import MixedPrecision
-from torch import Tensor
-from torch.utils.data import DataLoader
 
+from qtt.finetune.cv.classification.loading import Batch
 from qtt.finetune.cv.classification.staying import strategy_for
 from qtt.support.machine import on_gpu
 
 log = logging.getLogger(__name__)
 
-Loader = DataLoader[tuple[Tensor, Tensor]]
+Loader = Iterable[Batch]
 
 _HINTS = (
     "does not have many workers",  # images come from memory: workers would cost more than they give

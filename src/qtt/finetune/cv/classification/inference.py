@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from qtt.data.image_types import limit_pixels
 from qtt.data.sources import list_task
 from qtt.errors import ConfigError
-from qtt.finetune.cv.classification.data import BatchDataset, EvalOrder, Split, cache_limit, open_split
+from qtt.finetune.cv.classification.data import EvalOrder, cache_limit, open_split
+from qtt.finetune.cv.classification.loading import Split
 from qtt.finetune.cv.classification.model import in_fast_layout
 from qtt.finetune.cv.classification.settings import FinetuneSettings
 from qtt.finetune.cv.classification.sizes import input_size, size_arguments
@@ -92,8 +93,8 @@ class Classifier:
 
     def probabilities(self, split: Split) -> NDArray[np.float32]:
         """Of the classes for all images of a split; (n, c)."""
-        dataset = BatchDataset(split, None)
-        parts = [self.logits(dataset[request][0]).softmax(1) for request in EvalOrder(len(split), BATCH)]
+        batches = (split.images.batch(indices) for indices, _ in EvalOrder(len(split), BATCH))
+        parts = [self.logits(images).softmax(1) for images in batches]
         return np.asarray(torch.cat(parts).numpy(), dtype=np.float32)
 
 

@@ -33,7 +33,7 @@ from weakref import WeakValueDictionary
 from torch import nn
 
 from qtt.errors import ConfigError, QTTError
-from qtt.finetune.cv.classification.data import Split
+from qtt.finetune.cv.classification.loading import Split
 from qtt.finetune.cv.classification.model import build_source
 from qtt.finetune.cv.classification.module import Regularizer
 from qtt.finetune.cv.classification.recipe import Recipe

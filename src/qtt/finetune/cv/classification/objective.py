@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from qtt.errors import ConfigError
+from qtt.evaluation.step import describe
 from qtt.finetune.cv.classification import memory, rehearsal
 from qtt.finetune.cv.classification.checkpoint import (
     EpochRecord,
@@ -23,6 +24,7 @@ from qtt.finetune.cv.classification.checkpoint import (
     load_checkpoint,
 )
 from qtt.finetune.cv.classification.data import DataStore
+from qtt.finetune.cv.classification.loading import WorkersLost, tells_of_lost_workers
 from qtt.finetune.cv.classification.memory import OutOfMemory
 from qtt.finetune.cv.classification.pipeline import Pipeline
 from qtt.finetune.cv.classification.recipe import Recipe
@@ -85,7 +87,7 @@ def finetune(trial: Trial, task_info: TaskInfo) -> Iterator[Result]:
             _warm.put(step.key, pipeline, checkpoint)
             return
         record = step.train(pipeline)
-        if isinstance(record, OutOfMemory):
+        if isinstance(record, OutOfMemory | WorkersLost):
             del pipeline
             memory.release()
             step.relieve(record)
@@ -156,8 +158,8 @@ class _Step:
             pipeline.restore(*found)
         return pipeline, None if self.path is None else Checkpoint(self.path)
 
-    def train(self, pipeline: Pipeline) -> EpochRecord | OutOfMemory:
-        """Train the next epoch."""
+    def train(self, pipeline: Pipeline) -> EpochRecord | OutOfMemory | WorkersLost:
+        """Train the next epoch; a problem that another try may not have is given back."""
         progress = pipeline.progress
         if progress.step_target != self.trial.fidelity:  # else this step is a repetition
             pipeline.progress = replace(progress, step_start=progress.epoch, step_target=self.trial.fidelity)
@@ -167,6 +169,10 @@ class _Step:
             record = pipeline.train_epoch()
         except Exception as error:
             _writer.wait()  # the caller may remove the folder of a failed pipeline
+            if isinstance(error, WorkersLost):
+                return error
+            if tells_of_lost_workers(error):
+                return _data.crews.lost(describe(error))
             if not memory.is_out_of_memory(error):
                 raise
             self._failed_in = progress.epoch + 1
@@ -183,12 +189,16 @@ class _Step:
             raise problem
         memory.release()
 
-    def relieve(self, problem: OutOfMemory) -> None:
+    def relieve(self, problem: OutOfMemory | WorkersLost) -> None:
         """Give the epoch another chance: without other pipelines in memory, then with batches in chunks.
+
+        Of processes that make batches there are fewer already.
 
         Raises:
             OutOfMemory: both were tried.
         """
+        if isinstance(problem, WorkersLost):
+            return
         if _warm.clear():
             memory.release()
             return

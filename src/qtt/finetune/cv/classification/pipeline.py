@@ -11,8 +11,9 @@ from torch import Tensor
 from qtt.finetune.cv.classification.batch_augment import BatchTransform
 from qtt.finetune.cv.classification.callbacks import LearningRates, TrainMode
 from qtt.finetune.cv.classification.checkpoint import EpochRecord, Progress
-from qtt.finetune.cv.classification.data import DataStore, EvalOrder, TrainOrder, loader, updates_per_epoch
+from qtt.finetune.cv.classification.data import DataStore, EvalOrder, TrainOrder, updates_per_epoch
 from qtt.finetune.cv.classification.epoch import choose_precision, run_epoch, say_once
+from qtt.finetune.cv.classification.loading import Batches
 from qtt.finetune.cv.classification.mixing import Mixer
 from qtt.finetune.cv.classification.model import build_learner, with_own_flags
 from qtt.finetune.cv.classification.module import ClassificationModule, TrainingDiverged
@@ -83,9 +84,9 @@ class Pipeline:
         gpu = on_gpu(settings.device)
         in_batches = gpu if augment_in_batches is None else augment_in_batches
         transform = (BatchTransform if in_batches else TrainTransform)(recipe, settings, card.mean, size)
-        self.train_loader = loader(train, self.order, transform, settings.num_workers, pin=gpu)
+        self.train_loader = Batches(train, self.order, transform, store.crews, settings.num_workers, gpu)
         eval_order = EvalOrder(len(val), max(recipe.batch_size, EVAL_BATCH))
-        self.val_loader = loader(val, eval_order, None, 0, pin=gpu)
+        self.val_loader = Batches(val, eval_order, None, store.crews, 0, gpu)
 
     def train_epoch(self) -> EpochRecord:
         """Train and evaluate the next epoch; the record has no cost yet.
@@ -93,6 +94,7 @@ class Pipeline:
         Raises:
             TrainingDiverged: a loss is not finite.
             DatasetError: an image cannot be read.
+            WorkersLost: processes that make batches were lost; the pipeline is of no use any more.
         """
         epoch = self.progress.epoch + 1
         done = (epoch - 1) * self.updates

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
-from qtt.finetune.cv.classification.data import Split
+from qtt.finetune.cv.classification.loading import Split
 from qtt.finetune.cv.classification.loss_terms import LossTerm, NotApplicable, Start, loss_terms
 from qtt.finetune.cv.classification.module import Regularizer
 from qtt.finetune.cv.classification.recipe import Recipe

@@ -6,6 +6,7 @@ the search space work on single images, as their papers define them.
 """
 
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -106,13 +107,13 @@ def _auto_augment(name: str, fill: tuple[int, ...], size: int) -> Any:
     policy = timm.auto_augment_policy(name, {"img_mean": fill, "translate_const": round(0.45 * size)})
     for operation in (operation for operations in policy for operation in operations):
         if operation.name == "Posterize":
-            operation.level_fn = _at_least_a_bit(operation.level_fn)
+            operation.level_fn = partial(_at_least_a_bit, operation.level_fn)
     return timm.AutoAugment(policy)
 
 
-def _at_least_a_bit(bits: Callable[..., tuple[int]]) -> Callable[..., tuple[int]]:
+def _at_least_a_bit(bits: Callable[..., tuple[int]], level: float, hparams: Any) -> tuple[int]:
     """Policy v0 posterizes to 0 bits at times: a black image, and an error with today's Pillow."""
-    return lambda level, hparams: (max(bits(level, hparams)[0], 1),)
+    return (max(bits(level, hparams)[0], 1),)
 
 
 class TrainTransform:
