@@ -30,6 +30,7 @@ def forget() -> None:
     """What a new process does not know."""
     objective._writer = CheckpointWriter()
     objective._warm.clear()
+    objective._data.crews.close()
     objective._data = DataStore()
 
 

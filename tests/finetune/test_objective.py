@@ -1,5 +1,6 @@
 import json
 import logging
+import multiprocessing
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from qtt.finetune.cv.classification import objective
 from qtt.finetune.cv.classification.checkpoint import load_checkpoint
 from qtt.finetune.cv.classification.data import DataStore, TrainOrder
 from qtt.finetune.cv.classification.model import build_network
-from qtt.finetune.cv.classification.module import TrainingDiverged
+from qtt.finetune.cv.classification.module import ClassificationModule, TrainingDiverged
 from qtt.finetune.cv.classification.recipe import Recipe
 from qtt.finetune.cv.classification.settings import FinetuneSettings
 from qtt.finetune.cv.classification.warm import WarmPipelines
@@ -288,3 +289,37 @@ def test_an_interrupt_stays_an_interrupt(make_task: MakeTask, monkeypatch: pytes
     with pytest.raises(KeyboardInterrupt):
         run(make_task(), PLAIN, 1)
     assert signal.getsignal(signal.SIGINT) is handler
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")  # how torch starts its workers
+def test_a_lost_worker_costs_no_epoch(make_task: MakeTask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL", 0.1
+    )  # when torch looks for the dead
+    expected = run(make_task(work_dir=None), RICH, 3)
+    forget()
+    killed = set()
+    train = ClassificationModule.training_step
+
+    def kill(module: ClassificationModule, batch: Any, batch_idx: int) -> Any:
+        for worker in multiprocessing.active_children():
+            killed.add(worker.pid)
+            worker.kill()
+        return train(module, batch, batch_idx)
+
+    task = make_task(settings={"num_workers": 1})
+    assert learned(run(task, RICH, 1)) == learned(expected[:1])
+    monkeypatch.setattr(ClassificationModule, "training_step", kill)
+    assert learned(run(task, RICH, 2, 3)) == learned(expected[1:])
+    assert len(killed) == 1
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+def test_workers_stay_between_epochs_steps_and_pipelines(make_task: MakeTask) -> None:
+    task = make_task(settings={"num_workers": 1})
+    seen = []
+    for config_id, fidelity in ((0, 1), (1, 1), (0, 3), (1, 2)):
+        run(task, PLAIN, fidelity, config_id=config_id)
+        seen += [worker.pid for worker in multiprocessing.active_children()]
+    assert len(seen) == 4
+    assert len(set(seen)) == 1

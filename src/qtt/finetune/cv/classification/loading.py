@@ -126,8 +126,8 @@ class Crew:
             generator=torch.Generator(),
         )
 
-    def batches(self, requests: Iterable[Request]) -> Iterator[Batch]:
-        """One epoch; the processes end where it is not finished.
+    def batches(self, requests: Iterable[Request], count: int) -> Iterator[Batch]:
+        """One epoch of so many batches; the processes end where not all are taken.
 
         Raises:
             DatasetError, …: what making a batch raised.
@@ -137,11 +137,12 @@ class Crew:
         finished = False
         try:
             batches = self._safely(lambda: iter(self._loader))
-            while (batch := self._safely(lambda: next(batches, None))) is not None:
+            for number in range(1, count + 1):
+                batch = self._safely(lambda: next(batches))
                 if isinstance(batch, Trouble):
                     raise WorkersLost(describe(batch.error)) if batch.lost else batch.error
+                finished = number == count  # now, for Lightning does not ask for more than it was promised
                 yield batch
-            finished = True
         finally:
             if not finished:
                 self.close()
@@ -176,8 +177,10 @@ class Crews:
         self._of: tuple[Split, int, bool] | None = None
         self._most: int | None = None
 
-    def batches(self, split: Split, requests: Iterable[Request], workers: int, pin: bool) -> Iterator[Batch]:
-        """One epoch of batches, made by `workers` processes or as many as are left of them; maybe here.
+    def batches(
+        self, split: Split, requests: Iterable[Request], count: int, workers: int, pin: bool
+    ) -> Iterator[Batch]:
+        """One epoch of `count` batches, made by `workers` processes, or as many as are left, or here.
 
         Raises:
             DatasetError, …: what making a batch raised.
@@ -189,7 +192,7 @@ class Crews:
             return
         draw_as_a_loader_does()
         try:
-            yield from self._of_split(split, workers, pin).batches(requests)
+            yield from self._of_split(split, workers, pin).batches(requests, count)
         except WorkersLost as error:
             raise self.lost(str(error)) from error
 
@@ -255,7 +258,7 @@ class Batches:
 
     def __iter__(self) -> Iterator[Batch]:
         requests = ((indices, seed, self._transform) for indices, seed in self._order)
-        return self._crews.batches(self._split, requests, self._workers, self._pin)
+        return self._crews.batches(self._split, requests, len(self), self._workers, self._pin)
 
 
 def plain_loader(split: Split, requests: Iterable[Request], pin: bool) -> DataLoader[Batch]:
