@@ -31,8 +31,9 @@ class FinetuneSettings:
     device: auto (CUDA where there is one), cpu, cuda, or cuda:1 for the second GPU.
     deterministic: on a GPU, use algorithms that give the same bits every time, and full precision in products
         of matrices; slower. The CPU gives the same bits in any case.
-    num_workers: processes that prepare images: decode what the cache does not keep and, where training is on
-        the CPU, augment. A GPU augments by itself. 0: the training process does it.
+    num_workers: processes that prepare images, for all epochs and pipelines: decode what the cache does not
+        keep and, where training is on the CPU, augment. A GPU augments by itself. 0: the training process
+        does it. Each holds up to two batches in shared memory; where that is too small there will be fewer.
     cache_mb: bound on the decoded images of one dataset, on disk or in memory; what does not fit is decoded
         again in every epoch.
     cache_dir: folder of decoded images, shared by all searches; None: `images` below the cache folder.
