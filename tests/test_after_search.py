@@ -12,6 +12,7 @@ from qtt.finetune import __main__ as finetune
 from qtt.finetune.cv.classification.predictor import load_predictor
 from qtt.runs.record import RunRecord
 from qtt.statistics import __main__ as statistics
+from qtt.support.announcements import announce
 
 Output = pytest.CaptureFixture[str]
 
@@ -83,18 +84,14 @@ def test_predict_keeps_what_was_computed_before_an_interrupt(
     [
         (["{run}", "{images}", "--model", "17"], "Unknown network '17'"),
         (["{run}", "{images}", "--top", "4"], "--top 4: there are 3 classes."),
-        (["{run}", "{images}/gone"], None),
+        (["{run}", "{images}/gone"], "There is no file or folder"),
         (["{images}", "{images}"], "A run folder has at least"),
     ],
 )
 def test_predict_explains_errors(
-    arguments: list[str], words: str | None, kept_run: Path, images: Path, tmp_path: Path, capsys: Output
+    arguments: list[str], words: str, kept_run: Path, images: Path, tmp_path: Path, capsys: Output
 ) -> None:
     filled = [argument.format(run=kept_run, images=images) for argument in arguments]
-    if words is None:  # a file that is not there is an image that cannot be read
-        assert predict.main([*filled, "--out", str(tmp_path / "p.csv")]) == predict.UNREADABLE
-        assert "No such file" in capsys.readouterr().err
-        return
     with pytest.raises(SystemExit) as exit_:
         predict.main([*filled, "--out", str(tmp_path / "p.csv")])
     assert exit_.value.code == 1
@@ -174,6 +171,46 @@ def test_an_interrupted_finetune_says_how_to_go_on(
     shown = capsys.readouterr().out
     assert "everything finished is kept" in shown
     assert shown.strip().endswith(f"-m qtt.finetune {run} --k 2")
+
+
+def test_a_mistyped_path_costs_no_earlier_predictions(
+    kept_run: Path, images: Path, tmp_path: Path, capsys: Output
+) -> None:
+    out = tmp_path / "p.csv"
+    out.write_text("earlier")
+    with pytest.raises(SystemExit, match="1"):
+        predict.main([str(kept_run), str(tmp_path / "typo"), "--out", str(out)])
+    assert f"There is no file or folder {tmp_path / 'typo'}." in capsys.readouterr().err
+    (tmp_path / "empty.png").touch()
+    assert predict.main([str(kept_run), str(tmp_path / "empty.png"), "--out", str(out)]) == predict.UNREADABLE
+    assert f"{out} is not written" in capsys.readouterr().out
+    assert out.read_text() == "earlier"
+    assert {path.name for path in tmp_path.iterdir()} == {"p.csv", "empty.png", "images"}
+
+
+def test_pictures_that_nobody_can_open_are_told_of(
+    kept_run: Path, images: Path, tmp_path: Path, capsys: Output
+) -> None:
+    announce.cache_clear()
+    for number in range(3):
+        (images / f"{number}.dng").touch()
+    (images / ".hidden.dng").touch()
+    assert predict.main([str(kept_run), str(images), "--out", str(tmp_path / "p.csv")]) == 0
+    assert "Not used: 3 .dng, which cannot be opened here" in capsys.readouterr().out
+
+
+def test_a_leaderboard_of_the_searchs_own_images_says_so(
+    kept_run: Path, images: Path, capsys: Output
+) -> None:
+    assert leaderboard.main([str(kept_run), str(RunRecord.load(kept_run).task.path / "val")]) == 0
+    shown = capsys.readouterr().out
+    assert "21 of these images trained the networks or chose among them" in shown
+    assert "chose nothing" not in shown
+
+
+def test_seconds_have_units_here_too(run: Path) -> None:
+    options = finetune._parser().parse_args([str(run), "--budget", "1min"])
+    assert options.budget == 60
 
 
 @pytest.mark.parametrize("arguments", [["--k", "0"], ["--budget", "-1"], ["--budget", "soon"]])

@@ -54,10 +54,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say(console, found.legend)
     if found.by_class is not None:
         _show_classes(found.by_class, console)
-    say(
-        console,
-        f"These figures chose nothing; a choice by them would need other {task.examples} to be judged.",
-    )
+    if found.seen:
+        say(
+            console,
+            f"{found.seen} of these {task.examples} trained the networks or chose among them: figures of "
+            "such flatter, and say little of others.",
+        )
+    else:
+        chose = (
+            f"These figures chose nothing; a choice by them would need other {task.examples} to be judged."
+        )
+        say(console, chose)
     for note in found.notes:
         say(console, note)
     if options.csv is not None:

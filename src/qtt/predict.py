@@ -6,6 +6,7 @@ python -m qtt.predict runs/quickstart/default photos --out predictions.csv --top
 import argparse
 import shlex
 import sys
+import tempfile
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -36,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     console = Console(highlight=False)
     with errors_for_people("--out FILE"):
+        _check_places(options)
         record = RunRecord.load(options.run_dir)
         task = task_of(record)
         predictor = task.predictor(record.kept_model(options.model), record, options.device)
@@ -64,7 +66,7 @@ def _predict(
     predictor: "Predictor", examples: Sequence[Any], options: argparse.Namespace, console: Console
 ) -> _Done:
     done = _Done()
-    options.out.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = options.out.with_name(f".{options.out.name}.tmp")
     bar = Progress(
         TextColumn("predicting"),
         BarColumn(),
@@ -74,7 +76,7 @@ def _predict(
         transient=True,
         disable=not console.is_terminal,
     )
-    with options.out.open("w", encoding="utf-8", newline="") as file, bar:
+    with unfinished.open("w", encoding="utf-8", newline="") as file, bar:
         task = bar.add_task("", total=len(examples))
         try:
             for part in predictor.stream(examples, skip_unreadable=True):
@@ -86,7 +88,26 @@ def _predict(
                 bar.update(task, completed=done.examples + len(done.unreadable))
         except KeyboardInterrupt:
             done.interrupted = True
+    if done.examples:
+        unfinished.replace(options.out)
+    else:
+        unfinished.unlink()
     return done
+
+
+def _check_places(options: argparse.Namespace) -> None:
+    """See whether all that was named is there, and the file can be written, before a network is loaded.
+
+    Raises:
+        ConfigError: something is not there.
+        OSError: the folder of the file cannot be made or written to.
+    """
+    missing = [str(file) for file in options.files if not file.exists()]
+    if missing:
+        raise ConfigError(f"There is no file or folder {', '.join(missing)}.")
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=options.out.parent):
+        pass
 
 
 def _report(done: _Done, examples: str, total: int, options: argparse.Namespace, console: Console) -> int:
@@ -97,6 +118,9 @@ def _report(done: _Done, examples: str, total: int, options: argparse.Namespace,
         console.print(f"Interrupted after {done.examples + len(done.unreadable)} of {total} {examples}.")
     if done.unreadable:
         console.print(f"{len(done.unreadable)} of {total} {examples} cannot be read and are left out.")
+    if not done.examples:
+        say(console, f"There are no predictions, and {options.out} is not written.")
+        return INTERRUPTED if done.interrupted else UNREADABLE
     say(console, f"Predictions of {done.examples} {examples} are in {options.out}")
     command = f"{command_for('leaderboard')} {shlex.quote(str(options.run_dir))} TEST_DIR"
     say(console, f"To see how good they are, on labelled {examples}: {command}")

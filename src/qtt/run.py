@@ -39,8 +39,9 @@ from qtt.search.tuner import QuickTuner
 from qtt.space.config_manager import ConfigManager
 from qtt.space.constraints import Constraints, feasible
 from qtt.statistics.certainty import Certainty, ties
+from qtt.support.announcements import announce
 from qtt.support.console_tables import wide_console
-from qtt.support.files import write_json
+from qtt.support.files import read_json, write_json
 from qtt.support.functions import function_named
 from qtt.tasks.contract import Task
 from qtt.tasks.registry import load_task
@@ -113,13 +114,14 @@ def show(summary: Summary, test: Mapping[str, float], config: DictConfig, *, alo
     lines = [Text(f"Results are in {summary.run_dir}")]
     best = summary.incumbent
     if best is None:
-        lines.insert(0, Text("No pipeline has finished an epoch."))
+        lines.insert(0, Text(f"No pipeline has finished an epoch.{_why_none(summary)}"))
     else:
         scored = Certainty.of(best).beside(best.score, "validation examples")
         winner = f"Best pipeline: #{best.config_id} at epoch {best.fidelity}, {config.metric} {scored}"
         if tied := len(ties(summary.history)):
             winner += f"; ties within that error: {tied}"
         lines = [Text(winner), *(Text(f"{k}: {v:.4f}", style="bold") for k, v in test.items()), *lines]
+    lines += [Text.assemble(("Mind: ", "yellow"), warning) for warning in _warnings(summary.run_dir)]
     unfinished = summary.interrupted or summary.fault is not None
     arguments = shlex.join(typed_arguments()) if unfinished else _longer(typed_arguments(), config)
     if alone:
@@ -127,6 +129,21 @@ def show(summary: Summary, test: Mapping[str, float], config: DictConfig, *, alo
     console = Console(highlight=False)
     for line in lines:
         console.print(line, soft_wrap=True)
+
+
+def _why_none(summary: Summary) -> str:
+    if summary.interrupted or summary.fault is not None or summary.history.failed:
+        return ""
+    return (
+        " An epoch of the first one takes longer than the budget: give more of it, fewer images, or smaller "
+        "models (constraints.max_params=2M, model_hub=lite or tiny)."
+    )
+
+
+def _warnings(run_dir: Path) -> list[str]:
+    """What the dataset's survey warned of, which is out of sight by now."""
+    file = run_dir / "dataset.json"
+    return list(read_json(file).get("warnings", ())) if file.is_file() else []
 
 
 def search(config: DictConfig, directory: Path, choices: Mapping[str, Any] | None = None) -> Summary:
@@ -200,7 +217,10 @@ def hub_of(config: DictConfig, directory: Path, images: int, image_size: int | N
     auto = config.model_hub.get("_target_") == AUTO_HUB
     begun = directory / SEARCH_SPACE
     if auto and begun.exists():
-        return ConfigManager.from_json(begun.read_text(encoding="utf-8")).hub
+        kept = ConfigManager.from_json(begun.read_text(encoding="utf-8")).hub
+        count = 0 if kept is None else len(kept)
+        announce(f"Models: the {count} that this search began with; another run_dir=DIR looks around anew")
+        return kept
     facts = {"images": images, "image_size": image_size} if auto else {}
     hub: ModelHub | None = instantiate(config.model_hub, **facts)
     return hub

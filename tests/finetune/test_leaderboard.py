@@ -131,3 +131,9 @@ def test_a_table_names_the_images(record: RunRecord, images: Path) -> None:
     table.write_text("\n".join(["file,label", *rows[1:], rows[0].replace(",amber", ",mauve")]))
     with pytest.raises(DatasetError, match=r"does not know: mauve. Known: amber, blue, coral"):
         leaderboard(record, table)
+
+
+def test_images_of_the_search_are_told_of(record: RunRecord, images: Path) -> None:
+    assert leaderboard(record, images).seen == 0
+    assert leaderboard(record, record.task.path / "train").seen == 24
+    assert leaderboard(record, record.task.path / "val").seen == 21

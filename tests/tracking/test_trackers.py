@@ -1,6 +1,7 @@
 import csv
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,6 +26,26 @@ def test_the_csv_agrees_with_the_journal_after_a_resume(tmp_path: Path) -> None:
     assert _rows(tmp_path) == rows[:2]
     play(CsvTracker(), tmp_path, known=2)
     assert _rows(tmp_path) == rows
+
+
+def test_the_csv_is_whole_again_when_a_disk_has_room_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, full = tmp_path / "whole", tmp_path / "full"
+    for folder in (whole, full):
+        folder.mkdir()
+    play(CsvTracker(), whole)
+    original, calls = Path.open, iter(range(1000))
+
+    def crowded(self: Path, *arguments: Any, **named: Any) -> Any:
+        if self.name == "trajectory.csv" and next(calls) in (0, 2):
+            raise OSError(28, "No space left on device")
+        return original(self, *arguments, **named)
+
+    monkeypatch.setattr(Path, "open", crowded)
+    play(CsvTracker(), full)
+    monkeypatch.undo()
+    assert _rows(full) == _rows(whole)
 
 
 class Broken(CsvTracker):

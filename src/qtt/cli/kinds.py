@@ -124,6 +124,10 @@ class Number:
         return round(sum(amount * units[unit] for amount, unit in amounts), 12)
 
 
+DURATION = Number("seconds", 0, units=SECONDS, written="90, 90s, 10min, 1.5h, 1h 30min, 2d")
+BUDGET = replace(DURATION, above=True)
+
+
 @dataclass(frozen=True)
 class Choice:
     """One of some words. null: what null means, where it means anything."""

@@ -10,9 +10,10 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from qtt.cli.kinds import (
+    BUDGET,
     COUNTING,
+    DURATION,
     MILLISECONDS,
-    SECONDS,
     SHARE,
     Choice,
     Either,
@@ -28,8 +29,6 @@ from qtt.cli.kinds import (
 from qtt.errors import ConfigError
 from qtt.support.machine import DEVICE
 
-DURATION = Number("seconds", 0, units=SECONDS, written="90, 90s, 10min, 1.5h, 1h 30min, 2d")
-BUDGET = Number("seconds", 0, above=True, units=SECONDS, written=DURATION.written)
 COUNT = Number("a whole number", 1, whole=True)
 FROM_ZERO = Number("a whole number", 0, whole=True)
 SEED = Number("a whole number", 0, 2**32 - 1, whole=True)

@@ -1,12 +1,13 @@
 """Images below any folder, and test images in folders of their classes."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from qtt.data.image_types import image_extensions
+from qtt.data.image_types import LATER_EXTENSIONS, OTHER_PICTURES, image_extensions
 from qtt.data.splitting import Sample
 from qtt.data.walking import LATEST, same_name, shown
 from qtt.errors import DatasetError
@@ -41,6 +42,16 @@ def find_images(folder: Path) -> list[Path]:
     if not found:
         raise DatasetError(f"{folder} holds no images ({', '.join(image_extensions())}).")
     return found
+
+
+def passed_over(folder: Path) -> dict[str, int]:
+    """Pictures below a folder that cannot be opened here, counted by extension."""
+    found: Counter[str] = Counter()
+    for place, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not LATEST.is_junk(name)]
+        found.update(Path(place, name).suffix.lower() for name in files if not LATEST.is_junk(name))
+    known, pictures = image_extensions(), (*LATER_EXTENSIONS, *OTHER_PICTURES)
+    return {name: count for name, count in sorted(found.items()) if name in pictures and name not in known}
 
 
 def find_labelled(root: Path, class_names: Sequence[str], ignore_unknown: bool = False) -> LabelledImages:

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from qtt.cli.interrupts import INTERRUPTED, TO_GO_ON, interruptible
 from qtt.cli.invocation import command_for
+from qtt.cli.kinds import BUDGET
 from qtt.cli.messages import errors_for_people, stop_as_by_ctrl_c
 from qtt.runs.record import RunRecord
 from qtt.search.final_training import kept_table
@@ -78,10 +79,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
-    if not value > 0:
-        raise argparse.ArgumentTypeError(f"{text} is not positive")
-    return value
+    try:
+        return float(BUDGET.read(text) or 0)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}': expected {BUDGET.expected}") from None
 
 
 def _show(record: RunRecord, run_dir: Path, console: Console) -> None:

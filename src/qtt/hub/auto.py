@@ -136,8 +136,8 @@ def _advice(facts: Facts) -> str:
         chosen = f" --models {' '.join(names)}" if len(names) <= NAMED else ""
         return (
             f"{_count(lacking)} more would fit, but their weights cannot be had here. Where there is "
-            f"internet: python -m qtt.fetch modern --weights-dir weights{chosen}; then repeat with "
-            "weights_dir=weights"
+            f"internet: python -m qtt.fetch modern --weights-dir weights{chosen}; then a new search "
+            "with weights_dir=weights run_dir=runs/more-models"
         )
     slow = [card for card in facts.modern if card not in lacking and not fits(card, facts)]
     if facts.gpu_gb is None:

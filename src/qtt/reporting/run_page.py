@@ -80,6 +80,8 @@ def _summary(view: RunView) -> str:
             if tied
             else " No other pipeline is within the standard error of the best."
         )
+    for warning in view.warnings:
+        text += f" Mind: {warning}"
     if view.best is None:
         text += " No pipeline has finished an epoch" + (
             ", and those that began failed; their reasons are below." if history.failed else " yet."

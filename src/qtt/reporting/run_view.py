@@ -127,8 +127,18 @@ class RunView:
         return None
 
     @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the survey of the dataset warned of when the search began."""
+        with suppress(OSError, ValueError, AttributeError):
+            return tuple(read_json(self.record.path / "dataset.json").get("warnings", ()))
+        return ()
+
+    @property
     def finished(self) -> bool | None:
         """Whether the budget is spent; None where it is not known."""
+        end = self.record.end
+        if end.get("results") == len(self.record.entries):
+            return bool(end.get("whole"))
         if self.budget is None:
             return None
         seconds, evaluations = self.budget.seconds, self.budget.evaluations

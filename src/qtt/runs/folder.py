@@ -28,6 +28,7 @@ from qtt.types import Candidates, Result, TaskInfo
 logger = logging.getLogger("qtt")
 
 FORMAT = 1
+END = "end.json"
 SEARCH_SPACE = "search_space.json"
 
 PASSING: Mapping[str, Any] = {"models": (), "work_dir": None, "weights_dir": None, "best_score": None}
@@ -38,6 +39,13 @@ PACKAGES = ("qtt", "torch", "torchvision", "timm", "lightning", "gpytorch", "con
 
 _folders: dict[int, "RunFolder"] = {}
 """The folder that is in use in a thread."""
+
+
+class _LogFile(logging.FileHandler):
+    """A log that cannot be written, on a full disk for instance, is no reason to say anything."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Nothing."""
 
 
 class RunFolder:
@@ -72,7 +80,7 @@ class RunFolder:
             raise ConfigError(
                 f"Results cannot be written to {self.path} ({error.strerror}). {remedy}"
             ) from error
-        self._handler = logging.FileHandler(self.log, encoding="utf-8")
+        self._handler = _LogFile(self.log, encoding="utf-8")
         self._handler.addFilter(self._is_ours)
         self._handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         self._outer = _folders.get(threading.get_ident())

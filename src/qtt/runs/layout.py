@@ -121,6 +121,14 @@ LAYOUT = (
         ("optimizer", "objective", "task", "isolation", "disk_quota_gb", "weights_dir", "budget"),
     ),
     RunFile(
+        "end.json",
+        Room.SEARCHED,
+        "the tuner",
+        "Why the latest call ended, how many results there were then, and whether it came to its own end.",
+        ("reason", "results", "whole"),
+        when="a search has ended in a way that it could notice",
+    ),
+    RunFile(
         "footprints.json",
         Room.SEARCHED,
         "`python -m qtt.run`",

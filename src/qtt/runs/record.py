@@ -2,13 +2,13 @@
 
 import pkgutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
 from qtt.errors import ConfigError, unknown
-from qtt.runs.folder import RunFolder
+from qtt.runs.folder import END, RunFolder
 from qtt.runs.history import History
 from qtt.runs.journal import Entry
 from qtt.runs.kept_models import KeptModel, kept_models
@@ -29,6 +29,7 @@ class RunRecord:
     path: the folder. candidates, task: what was searched. entries: every result with the seconds of the
     budget that were spent when it came; finetuning: the same of `QuickTuner.finetune`.
     environment: versions and machine. settings: optimizer, objective and budget of the latest call.
+    end: how that ended: `reason`, `results` that there were then, whether it was `whole`; empty: not known.
     """
 
     path: Path
@@ -38,6 +39,7 @@ class RunRecord:
     finetuning: tuple[Entry, ...]
     environment: dict[str, Any]
     settings: dict[str, Any]
+    end: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def load(cls, path: str | Path, data: str | Path | None = None) -> Self:
@@ -63,6 +65,7 @@ class RunRecord:
             finetuning=tuple(folder.finetuning.read(repair=False)),
             environment=_optional(path / "environment.json"),
             settings=_optional(path / "search.json"),
+            end=_optional(path / END),
         )
 
     @cached_property

@@ -4,6 +4,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -13,15 +14,18 @@ from qtt.evaluation import Evaluator
 from qtt.evaluation.preflight import Preflight, summary
 from qtt.evaluation.step import timeout
 from qtt.optimizers.base import Optimizer
-from qtt.runs.folder import RunFolder
+from qtt.runs.folder import END, RunFolder
 from qtt.runs.history import History
 from qtt.search.faults import Suspicion, patiently
 from qtt.support.clock import Clock
+from qtt.support.files import write_json
 from qtt.support.machine import trains_on_cpu
 from qtt.tracking.base import SearchInfo, Summary, Tracker, TrackerGroup
 from qtt.types import Budget, Result, Status, TaskInfo, Trial
 
 logger = logging.getLogger("qtt")
+
+BROKEN = "Stopped by an error; everything finished is kept."
 
 LEAST_SECONDS = 1.0
 """With less than this left, and nothing that fits into it, a budget counts as spent."""
@@ -93,7 +97,7 @@ class SearchLoop:
         self._restore()
         if self._spent() is None:
             self._make_ready()
-        reason, interrupted = "Stopped by an error; everything finished is kept.", False
+        reason, interrupted = BROKEN, False
         try:
             self._start_trackers()
             reason = self._loop()
@@ -112,11 +116,18 @@ class SearchLoop:
                 interrupted,
                 self._fault,
             )
+            self._note_end(end, whole=self._fault is None and not interrupted and reason != BROKEN)
             try:
                 self._evaluator.close()
             finally:  # also where the user is impatient
                 self._trackers.finish(end)
         return end
+
+    def _note_end(self, end: Summary, whole: bool) -> None:
+        """Leave word of why the search ended, for whoever reads the folder."""
+        with suppress(OSError):  # a full disk: the journal says as much as it can
+            results = len(self._folder.journal.read(repair=False))
+            write_json(self._folder.path / END, {"reason": end.reason, "results": results, "whole": whole})
 
     def _restore(self) -> None:
         """Tell the optimizer what earlier runs journaled; it proposes again what it proposed then."""

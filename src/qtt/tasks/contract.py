@@ -128,6 +128,7 @@ class Scoreboard:
     table: one row per network, best first. examples: how many count. notes: what a reader must know of them,
     in sentences. columns: those of the table to show, by name, in order. legend: what they mean. by_class:
     of the network that validation chose, one row per class: class, examples, recall; None: no classes.
+    seen: how many of the examples trained the networks or chose among them.
     """
 
     table: "pd.DataFrame"
@@ -136,6 +137,7 @@ class Scoreboard:
     columns: Mapping[str, Column] = field(default_factory=dict)
     legend: str = ""
     by_class: "pd.DataFrame | None" = None
+    seen: int = 0
 
 
 @dataclass(frozen=True)

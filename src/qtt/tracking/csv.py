@@ -1,6 +1,7 @@
 """The incumbent's trajectory as a CSV file."""
 
 import csv
+from collections.abc import Sequence
 
 from qtt.runs.history import History
 from qtt.tracking.base import SearchInfo, Summary
@@ -20,8 +21,9 @@ class CsvTracker:
         """Write the header and the rows of earlier runs."""
         self._path = search.run_dir / "trajectory.csv"
         self._models = {i: config.get("model") for i, config in enumerate(search.candidates.configs)}
-        self._path.unlink(missing_ok=True)
-        self._write(self.COLUMNS)
+        self._rows: list[tuple[object, ...]] = []
+        self._whole = False
+        self._add(self.COLUMNS)
         history = History()
         for entry in search.entries:
             history.add(entry.result)
@@ -34,7 +36,7 @@ class CsvTracker:
     def told(self, result: Result, history: History, elapsed: float) -> None:
         """Append one row."""
         best = history.incumbent
-        self._write(
+        self._add(
             (
                 f"{elapsed:.3f}",
                 result.config_id,
@@ -48,8 +50,23 @@ class CsvTracker:
         )
 
     def finish(self, summary: Summary) -> None:
-        """Nothing is left to write."""
+        """Write what a full disk has kept back so far.
 
-    def _write(self, row: tuple[object, ...]) -> None:
-        with self._path.open("a", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerow(row)
+        Raises:
+            OSError: there is still no room.
+        """
+        if not self._whole:
+            self._write("w", self._rows)
+
+    def _add(self, row: tuple[object, ...]) -> None:
+        """Append a row; while that is not possible, the next one tries to write them all."""
+        self._rows.append(row)
+        try:
+            self._write(*(("a", [row]) if self._whole else ("w", self._rows)))
+            self._whole = True
+        except OSError:
+            self._whole = False
+
+    def _write(self, mode: str, rows: Sequence[tuple[object, ...]]) -> None:
+        with self._path.open(mode, newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows(rows)

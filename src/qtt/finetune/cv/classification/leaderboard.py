@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from qtt.data.found_images import LabelledImages
+from qtt.data.sources import list_task
 from qtt.data.sources.labelled import find_test_images
-from qtt.errors import DatasetError
+from qtt.errors import DatasetError, QTTError
 from qtt.finetune.cv.classification.inference import BATCH, Classifier
 from qtt.finetune.cv.classification.predictor import ImagePredictor
 from qtt.runs.kept_models import KeptModel
@@ -21,7 +22,7 @@ from qtt.statistics.by_class import class_table, majority_note
 from qtt.statistics.metrics import calibration_error, log_loss, top_accuracy
 from qtt.statistics.scores import Metric, find_metric
 from qtt.tasks.contract import Column, LeftOut, Scoreboard, Watch
-from qtt.types import ACCURACY
+from qtt.types import ACCURACY, TaskInfo
 
 TIMED = 1.0
 """Seconds for which a network's speed is measured."""
@@ -94,7 +95,18 @@ def leaderboard(
     if metric.name == ACCURACY:
         del shown["top1"]  # the score says the same
     shown["score"] = replace(shown["score"], head=metric.title)
-    return Scoreboard(table, images, _notes(labelled, unreadable), shown, legend, chosen)
+    notes, seen = _notes(labelled, unreadable), _seen(labelled, record.task)
+    return Scoreboard(table, images, notes, shown, legend, chosen, seen)
+
+
+def _seen(labelled: LabelledImages, task: TaskInfo) -> int:
+    """How many of the images the search has trained on or chosen by; 0 where its dataset is gone."""
+    try:
+        listing = list_task(task)
+    except QTTError:
+        return 0
+    known = {path.resolve() for path, _ in (*listing.train, *listing.val)}
+    return sum(path.resolve() in known for path, _ in labelled.samples)
 
 
 def _notes(labelled: LabelledImages, unreadable: Sequence[LeftOut]) -> tuple[str, ...]:

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from qtt.data.found_images import find_images
-from qtt.data.image_types import UNREADABLE
+from qtt.data.found_images import find_images, passed_over
+from qtt.data.image_types import UNREADABLE, how_to_open
 from qtt.errors import DatasetError
 from qtt.finetune.cv.classification.cache import THREADS, channels_first
 from qtt.finetune.cv.classification.decoding import decode, decode_image
@@ -19,6 +19,7 @@ from qtt.finetune.cv.classification.image_predictions import ImagePredictions
 from qtt.finetune.cv.classification.inference import BATCH, Classifier
 from qtt.runs.kept_models import KeptModel
 from qtt.runs.record import RunRecord
+from qtt.support.announcements import announce
 from qtt.support.machine import available_cores
 from qtt.tasks.contract import LeftOut
 
@@ -98,7 +99,10 @@ class ImagePredictor:
             yield ImagePredictions(self.class_names, probabilities, where, paths, tuple(unreadable))
 
     def examples(self, sources: Sequence[Path]) -> list[ImageSource]:
-        """The images in files and folders; see `list_images`."""
+        """The images in files and folders; see `list_images`. Pictures that nobody can open are told of."""
+        for folder in (source for source in sources if source.is_dir()):
+            for name, count in passed_over(folder).items():
+                announce(f"Not used: {count} {name}, which cannot be opened here; {how_to_open(name)}.")
         return list_images(list(sources))
 
     def _decoded(
