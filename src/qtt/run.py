@@ -30,7 +30,8 @@ from qtt.cli.parts import space_over
 from qtt.cli.run_names import run_directory
 from qtt.cli.sweeps import Outcome, Sweep
 from qtt.cli.values import settled
-from qtt.errors import ConfigError
+from qtt.errors import ConfigError, EnvironmentFault, unknown
+from qtt.evaluation.preflight import NOTHING_LOST, check_writable
 from qtt.hub.model_hub import ModelHub
 from qtt.runs.folder import SEARCH_SPACE
 from qtt.runs.kept_models import INCUMBENT, WEIGHTS, KeptModel
@@ -43,6 +44,7 @@ from qtt.support.announcements import announce
 from qtt.support.console_tables import wide_console
 from qtt.support.files import read_json, write_json
 from qtt.support.functions import function_named
+from qtt.support.machine import on_gpu, trains_on_cpu
 from qtt.tasks.contract import Task
 from qtt.tasks.registry import load_task
 from qtt.tracking.base import Summary
@@ -151,8 +153,9 @@ def search(config: DictConfig, directory: Path, choices: Mapping[str, Any] | Non
 
     choices: option that was chosen of each config group, for reports to call it by.
     """
-    dataset = instantiate(config.dataset)
     kind = load_task(config.objective.task)
+    _refuse_early(config, kind, directory)
+    dataset = instantiate(config.dataset)
     task, metafeatures = kind.describe(dataset, val_fraction=config.val_fraction, seed=config.seed)
     told = surveyed(kind, task, config.quiet)
     task = _with_settings(task, config)
@@ -183,6 +186,24 @@ def search(config: DictConfig, directory: Path, choices: Mapping[str, Any] | Non
         },
     )
     return tuner.run(task, config.budget.seconds, config.budget.evaluations, retry_failed=config.retry_failed)
+
+
+def _refuse_early(config: DictConfig, kind: Task, directory: Path) -> None:
+    """Refuse what no look at the data is needed for, which may take minutes.
+
+    Raises:
+        ConfigError: an unknown metric.
+        EnvironmentFault: a run folder that cannot be written to, or a GPU where there is none.
+    """
+    if config.objective.function is None and config.metric not in kind.metrics:
+        raise ConfigError(unknown("metric", config.metric, kind.metrics))
+    check_writable(directory.absolute())
+    device = str(config.objective.settings.get("device"))
+    if on_gpu(device) and trains_on_cpu("auto"):
+        raise EnvironmentFault(
+            f"objective.settings.device={device} (trainer=cuda), but there is no GPU here. Use trainer=auto "
+            f"or trainer=cpu. {NOTHING_LOST}"
+        )
 
 
 def surveyed(kind: Task, task: TaskInfo, quiet: bool) -> dict[str, str]:
