@@ -81,9 +81,8 @@ STOPS: dict[str, tuple[Callable[[Running], object], int]] = {
 }
 
 
-@pytest.mark.parametrize(
-    "stop", [pytest.param(how, marks=() if how == "kill -9" else pytest.mark.slow) for how in STOPS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("stop", STOPS)
 def test_a_search_that_is_ended_leaves_nothing_and_goes_on(tmp_path: Path, stop: str) -> None:
     running = Running(tmp_path)
     send, code = STOPS[stop]
@@ -97,8 +96,12 @@ def test_a_search_that_is_ended_leaves_nothing_and_goes_on(tmp_path: Path, stop:
     assert processes_with(again.mark) == []
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("whose", ["a worker", "the workers", "the training process", "the keeper"])
+SLOW = ("a worker", "the training process", "the keeper")
+
+
+@pytest.mark.parametrize(
+    "whose", ["the workers", *(pytest.param(whose, marks=pytest.mark.slow) for whose in SLOW)]
+)
 def test_a_search_outlives_its_processes(tmp_path: Path, whose: str) -> None:
     running = Running(tmp_path)
     training, workers = running.training, running.workers
