@@ -16,14 +16,18 @@ What each command says of itself with `--help`. `qtt NAME …` does what `python
 alone lists the commands. Where a virtual environment is not active, write `.venv/bin/python`."""
 
 
+INNER = {"qtt.evaluation.keeper"}
+"""Scripts that no person calls."""
+
+
 def commands(root: Path) -> list[str]:
     """Modules of a checkout that are commands: those that run when they are called."""
     found = []
     for top in (root / "src", root):
         package = {root: "meta_dataset"}.get(top, "qtt")
         for path in sorted((top / package).rglob("*.py")):
-            if '__name__ == "__main__"' in path.read_text(encoding="utf-8"):
-                name = ".".join(path.relative_to(top).with_suffix("").parts)
+            name = ".".join(path.relative_to(top).with_suffix("").parts)
+            if '__name__ == "__main__"' in path.read_text(encoding="utf-8") and name not in INNER:
                 found.append(name.removesuffix(".__main__"))
     order = {f"qtt.{name}": number for number, name in enumerate(FIRST)}
     return sorted(found, key=lambda name: (order.get(name, len(order)), not name.startswith("qtt"), name))

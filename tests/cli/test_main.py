@@ -15,8 +15,8 @@ from waiting import LIMIT
 
 SOURCE = Path(qtt.__file__).parent
 WITH_CONFIGURATION = ("run", "collect", "metatrain", "benchmark")
-TOOLS = {"curves.importers", "curves.summary"}
-"""Commands of rooms, which have their own names alone."""
+TOOLS = {"curves.importers", "curves.summary", "evaluation.keeper"}
+"""Commands of rooms, which have their own names alone, and a script that searches start."""
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from torch import Tensor
 from images import photos
 from qtt.finetune.cv.classification import batch_augment
 from qtt.finetune.cv.classification.batch_augment import BatchTransform, PlannedImages, policy_of
-from qtt.finetune.cv.classification.data import DataStore, TrainOrder, loader
+from qtt.finetune.cv.classification.crews import Batches
+from qtt.finetune.cv.classification.data import DataStore, TrainOrder
 from qtt.finetune.cv.classification.pipeline import Pipeline
 from qtt.finetune.cv.classification.recipe import Recipe
 from qtt.finetune.cv.classification.settings import FinetuneSettings
@@ -106,15 +107,12 @@ def test_nothing_waits_for_the_device(options: dict[str, Any]) -> None:
 def test_plans_do_not_depend_on_the_number_of_workers(make_task: Callable[..., TaskInfo]) -> None:
     drawn = []
     for workers in (0, 2):
-        train, _ = DataStore().splits(make_task(), FinetuneSettings(num_workers=workers), 32, "bicubic")
-        batches = loader(
-            train,
-            TrainOrder(len(train), 8, seed=0, config_id=0),
-            _transform(AUGMENTATIONS[3]),
-            workers,
-            pin=False,
-        )
-        drawn.append([(planned.augmented(), labels) for planned, labels in batches])  # type: ignore[attr-defined]
+        store = DataStore()
+        train, _ = store.splits(make_task(), FinetuneSettings(num_workers=workers), 32, "bicubic")
+        order = TrainOrder(len(train), 8, seed=0, config_id=0)
+        batches: Any = Batches(train, order, _transform(AUGMENTATIONS[3]), store.crews, workers, False)
+        drawn.append([(planned.augmented(), labels) for planned, labels in batches])
+        store.crews.close()
     for (images, labels), (same_images, same_labels) in zip(*drawn, strict=True):
         assert torch.equal(images, same_images)
         assert torch.equal(labels, same_labels)
@@ -154,7 +152,7 @@ def test_batches_are_augmented_on_gpus(
 ) -> None:
     def kinds(in_batches: bool | None) -> tuple[type, ...]:
         pipeline: Any = _pipeline(make_task(), {}, in_batches)
-        return tuple(type(x.dataset.transform) for x in (pipeline.train_loader, pipeline.val_loader))
+        return tuple(type(x._transform) for x in (pipeline.train_loader, pipeline.val_loader))
 
     assert kinds(None) == (TrainTransform, type(None))
     assert kinds(True) == (BatchTransform, type(None))

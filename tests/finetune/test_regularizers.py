@@ -143,7 +143,7 @@ def test_stronger_pulls_stay_nearer(make_pretrained_task: MakeTask) -> None:
         for _ in range(3):
             pipeline.train_epoch()
         after = pipeline.learner.network.eval()
-        images = pipeline.module.normalize(pipeline.val_loader.dataset[np.arange(12), 0][0].float())
+        images = pipeline.module.normalize(pipeline.val_loader._split.images.batch(np.arange(12)).float())
         pairs = zip(before.state_dict().items(), after.state_dict().values(), strict=True)
         weights = sum(float((a - b).square().sum()) for (name, a), b in pairs if "head" not in name)
         with torch.no_grad():

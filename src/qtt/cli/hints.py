@@ -33,7 +33,7 @@ def explanation(config_name: str, line: CommandLine, overrides: Sequence[str], e
     chosen = [override for override, key in keys.items() if key.lstrip("+~") in groups]
     try:
         config = _composed(config_name, line, chosen)
-    except (HydraException, OmegaConfBaseException):
+    except (HydraException, OmegaConfBaseException, ValueError):
         config = _composed(config_name, line, [])
     options = dict(config.hydra.runtime.choices)
     for override, key in keys.items():

@@ -20,8 +20,9 @@ from qtt.data.splitting import Sample
 from qtt.data.user_cache import user_cache
 from qtt.errors import ConfigError, DatasetError
 from qtt.finetune.cv.classification.cache import ImageCache
+from qtt.finetune.cv.classification.crews import Crews
 from qtt.finetune.cv.classification.image_file import images_key, open_images
-from qtt.finetune.cv.classification.loading import Crews, Place, Split
+from qtt.finetune.cv.classification.loading import Place, Split
 from qtt.finetune.cv.classification.randomness import Stream, derive_seed
 from qtt.finetune.cv.classification.settings import FinetuneSettings
 from qtt.types import TaskInfo

@@ -23,8 +23,8 @@ from qtt.finetune.cv.classification.checkpoint import (
     first_line,
     load_checkpoint,
 )
+from qtt.finetune.cv.classification.crews import WorkersLost, tells_of_lost_workers
 from qtt.finetune.cv.classification.data import DataStore
-from qtt.finetune.cv.classification.loading import WorkersLost, tells_of_lost_workers
 from qtt.finetune.cv.classification.memory import OutOfMemory
 from qtt.finetune.cv.classification.pipeline import Pipeline
 from qtt.finetune.cv.classification.recipe import Recipe

@@ -11,9 +11,9 @@ from torch import Tensor
 from qtt.finetune.cv.classification.batch_augment import BatchTransform
 from qtt.finetune.cv.classification.callbacks import LearningRates, TrainMode
 from qtt.finetune.cv.classification.checkpoint import EpochRecord, Progress
+from qtt.finetune.cv.classification.crews import Batches
 from qtt.finetune.cv.classification.data import DataStore, EvalOrder, TrainOrder, updates_per_epoch
 from qtt.finetune.cv.classification.epoch import choose_precision, run_epoch, say_once
-from qtt.finetune.cv.classification.loading import Batches
 from qtt.finetune.cv.classification.mixing import Mixer
 from qtt.finetune.cv.classification.model import build_learner, with_own_flags
 from qtt.finetune.cv.classification.module import ClassificationModule, TrainingDiverged

@@ -15,15 +15,9 @@ from torch import Tensor
 
 from images import write_image_folder
 from qtt.errors import DatasetError
+from qtt.finetune.cv.classification.crews import Batches, Crews, WorkersLost, tells_of_lost_workers
 from qtt.finetune.cv.classification.data import DataStore, TrainOrder
-from qtt.finetune.cv.classification.loading import (
-    Batch,
-    Batches,
-    Crews,
-    Split,
-    WorkersLost,
-    tells_of_lost_workers,
-)
+from qtt.finetune.cv.classification.loading import Batch, Split
 from qtt.finetune.cv.classification.recipe import Recipe
 from qtt.finetune.cv.classification.settings import FinetuneSettings
 from qtt.finetune.cv.classification.transforms import TrainTransform
