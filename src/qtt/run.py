@@ -35,14 +35,14 @@ from qtt.evaluation.preflight import NOTHING_LOST, check_writable
 from qtt.hub.model_hub import ModelHub
 from qtt.runs.folder import SEARCH_SPACE
 from qtt.runs.kept_models import INCUMBENT, WEIGHTS, KeptModel
-from qtt.runs.record import RunRecord
+from qtt.runs.record import RunRecord, dataset_warnings
 from qtt.search.tuner import QuickTuner
 from qtt.space.config_manager import ConfigManager
 from qtt.space.constraints import Constraints, feasible
 from qtt.statistics.certainty import Certainty, ties
 from qtt.support.announcements import announce
 from qtt.support.console_tables import wide_console
-from qtt.support.files import read_json, write_json
+from qtt.support.files import write_json
 from qtt.support.functions import function_named
 from qtt.support.machine import on_gpu, trains_on_cpu
 from qtt.tasks.contract import Task
@@ -123,7 +123,7 @@ def show(summary: Summary, test: Mapping[str, float], config: DictConfig, *, alo
         if tied := len(ties(summary.history)):
             winner += f"; ties within that error: {tied}"
         lines = [Text(winner), *(Text(f"{k}: {v:.4f}", style="bold") for k, v in test.items()), *lines]
-    lines += [Text.assemble(("Mind: ", "yellow"), warning) for warning in _warnings(summary.run_dir)]
+    lines += [Text.assemble(("Mind: ", "yellow"), warning) for warning in dataset_warnings(summary.run_dir)]
     unfinished = summary.interrupted or summary.fault is not None
     arguments = shlex.join(typed_arguments()) if unfinished else _longer(typed_arguments(), config)
     if alone:
@@ -140,12 +140,6 @@ def _why_none(summary: Summary) -> str:
         " An epoch of the first one takes longer than the budget: give more of it, fewer images, or smaller "
         "models (constraints.max_params=2M, model_hub=lite or tiny)."
     )
-
-
-def _warnings(run_dir: Path) -> list[str]:
-    """What the dataset's survey warned of, which is out of sight by now."""
-    file = run_dir / "dataset.json"
-    return list(read_json(file).get("warnings", ())) if file.is_file() else []
 
 
 def search(config: DictConfig, directory: Path, choices: Mapping[str, Any] | None = None) -> Summary:

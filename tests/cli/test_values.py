@@ -1,11 +1,9 @@
 """Every key of the configuration knows what it takes."""
 
-from pathlib import Path
-
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from qtt.cli.configuration import composed, config_directory, shipped_options
+from qtt.cli.configuration import composed, shipped_options
 from qtt.cli.values import DURATION, KINDS, settled
 from qtt.errors import ConfigError
 
@@ -70,7 +68,7 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
     ]
 
 
-def test_units_are_resolved_wherever_they_are_written(tmp_path: Path) -> None:
+def test_units_are_resolved_wherever_they_are_written() -> None:
     config, _ = composed(
         "run", ["budget.seconds=1h", "disk_quota_gb=500MB", "val_fraction=20%", "model_hub=auto"]
     )
@@ -93,4 +91,3 @@ def test_what_other_packages_bring_is_theirs() -> None:
 def test_a_reference_and_a_missing_value_are_left_alone() -> None:
     config = OmegaConf.create({"seed": "${oc.env:NOWHERE}", "runs_dir": "???", "dataset": None})
     assert OmegaConf.to_container(settled("run", config), resolve=False) == OmegaConf.to_container(config)
-    assert Path(config_directory()).is_dir()

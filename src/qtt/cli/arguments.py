@@ -25,14 +25,13 @@ PLAIN_FLAGS = (*SWEEP_FLAGS, "--run", "-r", "--resolve")
 VALUED_FLAGS = ("--cfg", "-c", "--package", "-p")
 """Flags of Hydra that change nothing about what overrides mean; the latter are followed by a value."""
 
+OTHER_VALUED_FLAGS = ("--config-name", "-cn", "--config-path", "-cp", "--experimental-rerun")
+
 FLAGS = (
-    *(*FOLDER_FLAGS, *PLAIN_FLAGS, *VALUED_FLAGS, "--config-name", "-cn", "--config-path", "-cp"),
-    *("--experimental-rerun", "--help", "-h", "--hydra-help", "--version", "--info", "-i"),
-    *("--shell-completion", "-sc"),
+    *(*FOLDER_FLAGS, *PLAIN_FLAGS, *VALUED_FLAGS, *OTHER_VALUED_FLAGS, "--help", "-h", "--hydra-help"),
+    *("--version", "--info", "-i", "--shell-completion", "-sc"),
 )
 """All flags of a command with a configuration."""
-
-OTHER_VALUED_FLAGS = ("--config-name", "-cn", "--config-path", "-cp", "--experimental-rerun")
 
 SWEEP = 50
 """Values of a sweep that are checked ahead; Hydra finds what is wrong with later ones."""
@@ -51,29 +50,30 @@ def understood(arguments: Sequence[str]) -> list[str]:
         ConfigError: a flag that there is not.
     """
     flags, overrides = _apart(arguments)
-    for flag in flags:
+    for flag, *_ in flags:
         name = flag.partition("=")[0]
-        if name.startswith("-") and name not in FLAGS:
+        if name not in FLAGS:
             plain = flag.lstrip("-")
             meant = f"; a value is given without dashes: {plain}" if "=" in plain else ""
             raise ConfigError(f"There is no flag {name}{meant}. --help shows all.")
-    sweep = any(flag in SWEEP_FLAGS for flag in flags)
-    return [*flags, *(_quoted(override, sweep) for override in overrides)]
+    sweep = any(flag in SWEEP_FLAGS for flag, *_ in flags)
+    words = [word for flag in flags for word in flag]
+    return [*words, *(_quoted(override, sweep) for override in overrides)]
 
 
-def _apart(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Flags with their values, and overrides."""
-    rest, flags, overrides = list(arguments), [], []
+def _apart(arguments: Sequence[str]) -> tuple[list[tuple[str, ...]], list[str]]:
+    """Flags, each with the value that follows it if there is one, and overrides."""
+    rest, overrides = list(arguments), []
+    flags: list[tuple[str, ...]] = []
     while rest:
         word = rest.pop(0)
         if not word.startswith("-"):
             overrides.append(word)
             continue
-        flags.append(word)
         takes_value = word in (*FOLDER_FLAGS, *VALUED_FLAGS, *OTHER_VALUED_FLAGS)
         may_take_value = word in ("--info", "-i") and rest and "=" not in rest[0]
-        if rest and (takes_value or may_take_value):
-            flags.append(rest.pop(0))
+        follows = rest and (takes_value or may_take_value)
+        flags.append((word, rest.pop(0)) if follows else (word,))
     return flags, overrides
 
 
@@ -159,19 +159,16 @@ class CommandLine:
     @classmethod
     def read(cls, arguments: Sequence[str]) -> Self | None:
         """Read arguments; None where they ask for something else than a run of these overrides."""
-        rest, overrides, folder, multirun = list(arguments), [], None, False
-        while rest:
-            word = rest.pop(0)
-            flag, equals, value = word.partition("=")
-            if not word.startswith("-"):
-                overrides.append(word)
-            elif flag in FOLDER_FLAGS and (equals or rest):
-                folder = Path(value if equals else rest.pop(0)).absolute()
-            elif flag in VALUED_FLAGS and (equals or rest):
-                del rest[: 0 if equals else 1]
-            elif word in PLAIN_FLAGS:
-                multirun |= word in SWEEP_FLAGS
-            else:
+        flags, overrides = _apart(arguments)
+        folder, multirun = None, False
+        for flag, *following in flags:
+            name, _, value = flag.partition("=")
+            value = following[0] if following else value
+            if name in FOLDER_FLAGS and value:
+                folder = Path(value).absolute()
+            elif flag in PLAIN_FLAGS:
+                multirun |= flag in SWEEP_FLAGS
+            elif not (name in VALUED_FLAGS and value):
                 return None
         return cls(tuple(overrides), folder, multirun)
 

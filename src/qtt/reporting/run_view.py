@@ -12,7 +12,7 @@ import yaml
 from qtt.errors import ConfigError
 from qtt.runs.history import History
 from qtt.runs.kept_models import KeptModel
-from qtt.runs.record import RunRecord
+from qtt.runs.record import RunRecord, dataset_warnings
 from qtt.statistics.certainty import Certainty
 from qtt.support.files import read_json
 from qtt.tasks.contract import Task
@@ -129,9 +129,7 @@ class RunView:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What the survey of the dataset warned of when the search began."""
-        with suppress(OSError, ValueError, AttributeError):
-            return tuple(read_json(self.record.path / "dataset.json").get("warnings", ()))
-        return ()
+        return dataset_warnings(self.record.path)
 
     @property
     def finished(self) -> bool | None:

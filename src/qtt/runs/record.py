@@ -2,6 +2,7 @@
 
 import pkgutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -159,6 +160,13 @@ class RunRecord:
         ids = dict.fromkeys(str(model.config_id) for model in kept)
         names = ["best", *(model.name for model in kept), *ids]
         raise ConfigError(f"{unknown('network', str(which), names)} {self.path} keeps {', '.join(names)}.")
+
+
+def dataset_warnings(run_dir: Path) -> tuple[str, ...]:
+    """What the survey of a run's dataset warned of when it began; empty where nobody looked."""
+    with suppress(OSError, ValueError, AttributeError):
+        return tuple(_optional(run_dir / "dataset.json").get("warnings", ()))
+    return ()
 
 
 def _optional(path: Path) -> dict[str, Any]:

@@ -70,13 +70,7 @@ def finetune(trial: Trial, task_info: TaskInfo) -> Iterator[Result]:
     best = task_info.best_score
     reached = 0
     while True:
-        try:
-            pipeline, checkpoint = step.pipeline()
-        except Exception as error:
-            if not memory.is_out_of_memory(error):
-                raise
-            step.make_room(memory.explain_building(error, step.recipe, step.settings))
-            continue
+        pipeline, checkpoint = step.pipeline()
         if not reached:
             for epoch in pipeline.progress.to_replay(trial.fidelity):
                 replayed = step.result(pipeline.progress, epoch)
@@ -108,6 +102,14 @@ def finetune(trial: Trial, task_info: TaskInfo) -> Iterator[Result]:
 def rehearse(candidates: Candidates, task_info: TaskInfo) -> Iterator[Said]:
     """See `rehearsal.rehearse`; the images that it opens stay open for `finetune`."""
     return rehearsal.rehearse(candidates, task_info, _data)
+
+
+def _made_room() -> bool:
+    """Let go of pipelines that wait in memory; returns whether there were any."""
+    if not _warm.clear():
+        return False
+    memory.release()
+    return True
 
 
 @dataclass
@@ -147,11 +149,26 @@ class _Step:
         return f"{place}|{self.trial.config_id}|{self.settings}|{self.fingerprint}"
 
     def pipeline(self) -> tuple[Pipeline, Checkpoint | None]:
-        """The pipeline after its last epoch: from memory, or from disk where it or its checkpoint is gone."""
+        """The pipeline after its last epoch: from memory, or from disk where it or its checkpoint is gone.
+
+        Raises:
+            OutOfMemory: there is none to build it, also without other pipelines in memory.
+        """
         warm = _warm.take(self.key)
         if warm is not None:
             return warm
         _writer.wait()
+        try:
+            return self._build()
+        except Exception as error:
+            if not memory.is_out_of_memory(error):
+                raise
+            problem = memory.explain_building(error, self.recipe, self.settings)
+        if not _made_room():
+            raise problem
+        return self.pipeline()
+
+    def _build(self) -> tuple[Pipeline, Checkpoint | None]:
         found = None if self.path is None else load_checkpoint(self.path, self.fingerprint)
         pipeline = Pipeline(self.recipe, self.settings, self.task, self.trial.config_id, _data)
         if found is not None:
@@ -179,16 +196,6 @@ class _Step:
             return memory.explain(error, pipeline)
         return record | {"info": record["info"] | memory.measured(pipeline, others)}
 
-    def make_room(self, problem: OutOfMemory) -> None:
-        """Let go of other pipelines in memory.
-
-        Raises:
-            OutOfMemory: there are none.
-        """
-        if not _warm.clear():
-            raise problem
-        memory.release()
-
     def relieve(self, problem: OutOfMemory | WorkersLost) -> None:
         """Give the epoch another chance: without other pipelines in memory, then with batches in chunks.
 
@@ -199,8 +206,7 @@ class _Step:
         """
         if isinstance(problem, WorkersLost):
             return
-        if _warm.clear():
-            memory.release()
+        if _made_room():
             return
         if problem.chunks >= self.settings.oom_accumulation:
             raise problem
