@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -238,6 +239,45 @@ def test_an_interrupt_keeps_everything(tmp_path: Path) -> None:
     assert _journal(tmp_path)[-1]["status"] == "timeout"
     goes_on = _tuner(tmp_path, interrupted).run(TASK, evaluations=6)
     assert goes_on.history.evaluations == 6
+
+
+def test_an_interrupt_at_any_line_of_the_bookkeeping_leaves_one_story(tmp_path: Path) -> None:
+    """Whatever line a signal comes at, journal and history agree and the search ends as interrupted."""
+    for line in itertools.count(1):
+        summary, came = _search_interrupted_at(tmp_path / str(line), line)
+        if not came:
+            break
+        assert summary.interrupted
+        told = [row["config_id"] for row in _journal(tmp_path / str(line)) if row["status"] == "success"]
+        assert told == [result.config_id for result in summary.history if result.succeeded]
+        assert summary.history.ranking() == summary.history.observed[:1]
+    assert line > 30
+
+
+def _search_interrupted_at(path: Path, line: int) -> tuple[Summary, bool]:
+    """A search of one epoch with a disk quota, and SIGINT at the n-th line that keeps the result."""
+    lines = itertools.count(1)
+
+    def follow(frame: FrameType, event: str, _: Any) -> Any:
+        if "qtt" not in Path(frame.f_code.co_filename).parts or not _within(frame, "_keep"):
+            return None
+        if event == "line" and next(lines) == line:
+            signal.raise_signal(signal.SIGINT)
+        return follow
+
+    tuner = _tuner(path, objectives.remembering, n=1, epochs=3, disk_quota_gb=1e-9)
+    sys.settrace(follow)
+    try:
+        summary = tuner.run(TASK, evaluations=1)
+    finally:
+        sys.settrace(None)
+    return summary, next(lines) > line
+
+
+def _within(frame: FrameType | None, function: str) -> bool:
+    while frame is not None and frame.f_code.co_name != function:
+        frame = frame.f_back
+    return frame is not None
 
 
 def test_an_error_of_ours_is_raised_and_leaves_a_summary(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from qtt.search.faults import Suspicion, patiently
 from qtt.support.clock import Clock
 from qtt.support.files import write_json
 from qtt.support.machine import trains_on_cpu
+from qtt.support.signals import interrupts_held
 from qtt.tracking.base import SearchInfo, Summary, Tracker, TrackerGroup
 from qtt.types import Budget, Result, Status, TaskInfo, Trial
 
@@ -218,6 +219,12 @@ class SearchLoop:
         if result.succeeded and result.fidelity <= self._history.fidelity(result.config_id):
             return  # a step that was cut short is asked again and may report what it finished before
         elapsed = self._elapsed()
+        with interrupts_held():  # journal, history, optimizer and incumbent know the same
+            self._keep(result, elapsed)
+        logger.info("%s", json.dumps(replace(result, info=_without_details(result)).to_dict()))
+        self._trackers.told(result, self._history, elapsed)
+
+    def _keep(self, result: Result, elapsed: float) -> None:
         self._folder.journal.append(result, elapsed)  # durable before anyone learns from it
         self._history.add(result)
         known = len(self._optimizer.candidates)
@@ -227,8 +234,6 @@ class SearchLoop:
         if result is self._history.incumbent:
             self._folder.keep_incumbent(result, self._optimizer.candidates, self._task)
         self._tidy(result)
-        logger.info("%s", json.dumps(replace(result, info=_without_details(result)).to_dict()))
-        self._trackers.told(result, self._history, elapsed)
 
     def _tidy(self, result: Result) -> None:
         done = result.config_id in self._history.failed or result.fidelity >= self._task.max_fidelity
