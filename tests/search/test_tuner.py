@@ -248,7 +248,8 @@ def test_an_interrupt_at_any_line_of_the_bookkeeping_leaves_one_story(tmp_path: 
         if not came:
             break
         assert summary.interrupted
-        told = [row["config_id"] for row in _journal(tmp_path / str(line)) if row["status"] == "success"]
+        journal = _journal(tmp_path / str(line))
+        told = [row["config_id"] for row in journal if row["status"] == "success"]
         assert told == [result.config_id for result in summary.history if result.succeeded]
         assert summary.history.ranking() == summary.history.observed[:1]
     assert line > 30

@@ -28,7 +28,7 @@ def interrupts_held() -> Iterator[None]:
         for number, handler in handlers.items():
             signal.signal(number, handler)
 
-    found = {number: signal.getsignal(number) for number in INTERRUPTS}
+    found = {int(number): signal.getsignal(number) for number in INTERRUPTS}
     handlers = {number: handler for number, handler in found.items() if callable(handler)}
     for number in handlers:
         signal.signal(number, hold)
@@ -36,6 +36,5 @@ def interrupts_held() -> Iterator[None]:
         yield
     finally:
         restore()
-        if came:
-            number, frame = came[0]
+        for number, frame in came[:1]:
             handlers[number](number, frame)
