@@ -48,13 +48,13 @@ class Collector:
         left = [
             run
             for run in self.runs
-            if run.config_id < runs_per_dataset and run.record.end(self.limits.epochs) in ends
+            if run.config_id < runs_per_dataset and run.end(self.limits.epochs) in ends
         ]
         return sorted(left, key=lambda run: (not run.record.epochs, run.config_id))
 
     def ended(self) -> list[tuple[Run, str]]:
         """The runs that have ended, and how."""
-        ends = ((run, run.record.end(self.limits.epochs)) for run in self.runs)
+        ends = ((run, run.end(self.limits.epochs)) for run in self.runs)
         return [(run, end) for run, end in ends if end is not None]
 
     def collect(

@@ -107,7 +107,8 @@ class Crew:
 
     def _attempt(self, run: Run, evaluator: Evaluator) -> str | None:
         """Train a run as far as it gets; the fault of the world that it met, which enters no journal."""
-        trial = Trial(run.config_id, run.plan.candidates.configs[run.config_id], self._limits.epochs)
+        last = run.last(self._limits.epochs)
+        trial = Trial(run.config_id, run.plan.candidates.configs[run.config_id], last)
         left = None if self._limits.time_cap is None else self._limits.time_cap - run.record.seconds
         fault = None
         if left is not None and left <= 0:
@@ -117,7 +118,7 @@ class Crew:
                 fault = self._judge(run, result)
                 if fault is None:
                     self._record(run, result)
-        if fault is None and run.record.end(self._limits.epochs) is None:
+        if fault is None and run.end(self._limits.epochs) is None:
             reason = (
                 f"The objective stopped at epoch {run.record.epochs} of {trial.fidelity} without a reason."
             )
@@ -147,12 +148,12 @@ class Crew:
 
     def _finish(self, run: Run) -> None:
         run.discard_checkpoint()
-        end = run.record.end(self._limits.epochs)
+        end = run.end(self._limits.epochs)
         assert end is not None
         self._ends.append(end)
         note = f" ({run.record.note})" if run.record.note else ""
         logger.info("%s %s after %d epochs%s", run.name, end, run.record.epochs, note)
-        self._watcher.ended(run, end, self._limits.epochs - run.record.epochs)
+        self._watcher.ended(run, end, run.last(self._limits.epochs) - run.record.epochs)
         if len(self._ends) == MOST_FAILURES and set(self._ends) == {FAILED}:
             raise ConfigError(
                 f"The first {MOST_FAILURES} runs all failed, the last one because: {run.record.note} "

@@ -47,16 +47,17 @@ class Plan:
 
 
 def draw_pipelines(manager: ConfigManager, count: int, seed: int, dataset: str) -> Candidates:
-    """Distinct random pipelines, drawn block by block: a larger `count` only adds to those of a smaller one.
+    """Linear probes, where the space has them, and distinct random pipelines.
 
-    A space that holds fewer gives nearly all of them.
+    These are drawn block by block, so that a larger `count` only adds to those of a smaller one. A space that
+    holds fewer gives nearly all of them.
 
     Raises:
         ConfigError: count < 1.
     """
     if count < 1:
         raise ConfigError(f"runs_per_dataset must be at least 1; got {count}.")
-    drawn: dict[str, Config] = {}
+    drawn: dict[str, Config] = {json.dumps(config): config for config in manager.probes()}
     block = idle = 0
     while len(drawn) < count and idle < PATIENCE:
         before = len(drawn)

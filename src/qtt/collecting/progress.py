@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from qtt.collecting.record import ENDS, RunRecord
+from qtt.collecting.record import ENDS
 from qtt.collecting.runs import Run
 from qtt.curves.schema import FAILED
 from qtt.types import Result
@@ -30,7 +30,7 @@ class ProgressWatcher:
     """
 
     def __init__(self, console: Console, runs: Sequence[Run], epochs: int) -> None:
-        self._total = sum(epochs - run.record.epochs for run in runs)
+        self._total = sum(run.last(epochs) - run.record.epochs for run in runs)
         self._left = self._total
         self._runs = len(runs)
         self._trained = 0
@@ -112,19 +112,20 @@ def expected_end(left: int, trained: int, seconds: float, now: datetime) -> str:
 def overview(runs: Sequence[Run], epochs: int) -> Table:
     """One row a dataset: how many runs ended how, what was recorded, the best score."""
     table = Table("dataset", "runs", *ENDS, "open", "epochs", "hours", "best score")
-    rows: dict[str, list[RunRecord]] = {}
+    rows: dict[str, list[Run]] = {}
     for run in runs:
-        rows.setdefault(run.plan.name, []).append(run.record)
+        rows.setdefault(run.plan.name, []).append(run)
     for name, found in rows.items():
         table.add_row(name, *_cells(found, epochs))
     if len(rows) > 1:
         table.add_section()
-        table.add_row("all", *_cells([record for found in rows.values() for record in found], epochs)[:-1])
+        table.add_row("all", *_cells(runs, epochs)[:-1])
     return table
 
 
-def _cells(found: Sequence[RunRecord], epochs: int) -> list[str]:
-    ends = Counter(record.end(epochs) for record in found)
+def _cells(runs: Sequence[Run], epochs: int) -> list[str]:
+    ends = Counter(run.end(epochs) for run in runs)
+    found = [run.record for run in runs]
     scores = [record.best for record in found if record.epochs]
     return [
         str(len(found)),

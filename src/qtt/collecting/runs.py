@@ -7,6 +7,7 @@ from typing import Protocol
 from qtt.collecting.plan import Plan
 from qtt.collecting.record import RunRecord
 from qtt.errors import ConfigError
+from qtt.space.horizon import last_epoch
 from qtt.types import Result
 
 
@@ -22,6 +23,14 @@ class Run:
     def name(self) -> str:
         """Its name within the curve table."""
         return self.plan.run_ids[self.config_id]
+
+    def last(self, epochs: int) -> int:
+        """Where it ends that is to be trained for so many epochs: there, or where its schedule does."""
+        return last_epoch(self.plan.candidates.configs[self.config_id], epochs)
+
+    def end(self, epochs: int) -> str | None:
+        """How it ended that is to be trained for so many epochs, None where it goes on."""
+        return self.record.end(self.last(epochs))
 
     def discard_checkpoint(self) -> None:
         """Remove what the objective keeps on disk for this run."""

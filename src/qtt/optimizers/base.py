@@ -7,6 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from qtt.errors import ConfigError, ObjectiveError
 from qtt.runs.history import History
+from qtt.space.horizon import last_epoch
 from qtt.space.portfolio import Adapter, Portfolio
 from qtt.types import Candidates, Config, MetaFeatures, RawResult, Result, Trial
 
@@ -114,7 +115,7 @@ class Optimizer(Protocol):
 class CandidateOptimizer(ABC):
     """An `Optimizer` that chooses among candidates; subclasses say which one, and may propose more of them.
 
-    A pipeline is *live* until it failed or reached `max_fidelity`. It is pending from its ask until a result
+    A pipeline is *live* until it failed or reached its last epoch. It is pending from its ask until a result
     at the asked fidelity, a failure or a timeout. After a timeout it may be asked again, up to the same
     fidelity.
 
@@ -256,8 +257,12 @@ class CandidateOptimizer(ABC):
         return [
             i
             for i in range(len(self.candidates))
-            if i not in failed and i not in self._pending and self._history.fidelity(i) < self.max_fidelity
+            if i not in failed and i not in self._pending and self._history.fidelity(i) < self.last_epoch(i)
         ]
+
+    def last_epoch(self, config_id: int) -> int:
+        """Where a pipeline ends: at `max_fidelity`, or where its own schedule does."""
+        return last_epoch(self.candidates.configs[config_id], self.max_fidelity)
 
     def next_fidelity(self, config_id: int) -> int:
         """Where the pipeline's next step ends: at a multiple of `epochs_per_step`, or at the last epoch.
@@ -266,7 +271,7 @@ class CandidateOptimizer(ABC):
         to end, and curves are compared at the same epochs.
         """
         done = self._history.fidelity(config_id)
-        return min((done // self.epochs_per_step + 1) * self.epochs_per_step, self.max_fidelity)
+        return min((done // self.epochs_per_step + 1) * self.epochs_per_step, self.last_epoch(config_id))
 
     @abstractmethod
     def _choose(self, live: list[int]) -> int:

@@ -23,6 +23,7 @@ from qtt.runs.history import History
 from qtt.runs.kept_models import FINETUNED
 from qtt.runs.record import RunRecord
 from qtt.search.faults import Suspicion, patiently
+from qtt.space.horizon import last_epoch
 from qtt.support.clock import Clock
 from qtt.types import Candidates, Result, Status, TaskInfo, Trial
 
@@ -95,7 +96,7 @@ class FinalTraining:
                     self._train(config_id)
             finally:
                 self.evaluator.close()
-            left = [i for i in pipelines if self._done(i) < self.task.max_fidelity]
+            left = [i for i in pipelines if self._done(i) < self._last(i)]
             unfinished = ", ".join(self._name(i) for i in left if i not in self._history.failed)
             if unfinished:
                 self._say(f"Out of time before the last epoch of {unfinished}; the same call goes on.")
@@ -108,7 +109,7 @@ class FinalTraining:
             if best and (best.fidelity, best.score) == (result.fidelity, result.score):
                 if weights is not None and weights.exists():
                     self._keep(result)
-                if self._done(result.config_id) >= self.task.max_fidelity:
+                if self._done(result.config_id) >= self._last(result.config_id):
                     self.folder.discard(result.config_id, self.task)
 
     def _keep(self, result: Result) -> None:
@@ -116,7 +117,7 @@ class FinalTraining:
         self.folder.keep(result, self.candidates, self.task, folder)
 
     def _train(self, config_id: int) -> None:
-        left, last = self._left(), self.task.max_fidelity
+        left, last = self._left(), self._last(config_id)
         done = self._done(config_id)
         if (left is not None and left <= 0) or done >= last or config_id in self._history.failed:
             return
@@ -164,12 +165,15 @@ class FinalTraining:
             self._keep(result)
             score = (f"{result.score:.4f}", "bold green")
             self._say(score, f"  {self._name(config_id)}, epoch {result.fidelity}")
-        if result.fidelity >= self.task.max_fidelity:
+        if result.fidelity >= self._last(config_id):
             self.folder.discard(config_id, self.task)
 
     def _done(self, config_id: int) -> int:
         """Epochs that the search or an earlier call finished."""
         return max(self.searched.fidelity(config_id), self._history.fidelity(config_id))
+
+    def _last(self, config_id: int) -> int:
+        return last_epoch(self.candidates.configs[config_id], self.task.max_fidelity)
 
     def _left(self) -> float | None:
         return None if self.seconds is None else self.seconds - (self.clock.now() - self._begin)

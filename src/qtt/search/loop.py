@@ -17,6 +17,7 @@ from qtt.optimizers.base import Optimizer
 from qtt.runs.folder import END, RunFolder
 from qtt.runs.history import History
 from qtt.search.faults import Suspicion, patiently
+from qtt.space.horizon import last_epoch
 from qtt.support.clock import Clock
 from qtt.support.files import write_json
 from qtt.support.machine import trains_on_cpu
@@ -236,13 +237,17 @@ class SearchLoop:
         self._tidy(result)
 
     def _tidy(self, result: Result) -> None:
-        done = result.config_id in self._history.failed or result.fidelity >= self._task.max_fidelity
+        at_end = result.fidelity >= self._last_epoch(result.config_id)
+        done = at_end or result.config_id in self._history.failed
         if done and result.status is not Status.TIMEOUT:
             self._folder.discard(result.config_id, self._task)
         if self._quota is not None:
             evicted = self._folder.enforce_quota(self._quota, self._history, self._task, result.config_id)
             if evicted:
                 logger.info("Disk quota: removed the checkpoints of pipelines %s.", evicted)
+
+    def _last_epoch(self, config_id: int) -> int:
+        return last_epoch(self._optimizer.candidates.configs[config_id], self._task.max_fidelity)
 
     def _elapsed(self) -> float:
         return self._clock.now() - self._begin

@@ -13,7 +13,8 @@ from qtt.errors import ConfigError, ModelHubError, unknown
 from qtt.hub.model_hub import ModelHub
 from qtt.space.closeness import card_distance
 from qtt.space.domains import Domain, Options, Range, domain_of
-from qtt.space.hyperparameters import FULL
+from qtt.space.horizon import HEAD, probe_of
+from qtt.space.hyperparameters import OWN
 from qtt.space.own_space import space_from_dict, space_to_dict, with_hashable_options
 from qtt.types import Candidates, Config, ModelCard
 
@@ -93,6 +94,14 @@ class ConfigManager:
             if len(drawn) >= n:
                 break
         return self._candidates(list(drawn.values())[:n])
+
+    def probes(self) -> list[Config]:
+        """Linear probes of the space's models, the cheapest model first; none where it has no such heads."""
+        heads, models = self.domains.get(HEAD), self.domains.get("model")
+        if self.hub is None or models is None or heads is None or "probe" not in heads.all():
+            return []
+        cards = [card for card in self.hub if card.name in models.all()]
+        return [probe_of(card.name) for card in sorted(cards, key=lambda card: card.macs or card.params)]
 
     def validate(self, config: Mapping[str, Any]) -> Config:
         """`config` with the space's own values in the space's order, as YAML or JSON may have written it.
@@ -305,7 +314,7 @@ def _holds(condition: Any, values: Mapping[str, Any]) -> bool:
 
 def _position(name: str) -> tuple[int, str]:
     """Sort key: the model, then the papers' order, then others by name."""
-    known = ["model", *FULL]
+    known = ["model", *OWN]
     return (known.index(name) if name in known else len(known), name)
 
 

@@ -85,7 +85,7 @@ def register(hyperparameter: Hyperparameter, module: str | None = None) -> Hyper
     """
     module = module or str(sys._getframe(1).f_globals.get("__name__", "__main__"))
     name = hyperparameter.name
-    if name in FULL or name == "model":
+    if name in OWN or name == "model":
         raise ConfigError(f"'{name}' is a hyperparameter of qtt itself; register yours by another name.")
     known = _registered.get(name)
     if known is not None and known[1] != module:
@@ -189,6 +189,14 @@ def _magnitude(value: Any) -> bool:
 
 def _epochs(value: Any) -> bool:
     return _integer(value) and value >= 0
+
+
+def _schedule_epochs(value: Any) -> bool:
+    return value is None or _count(value)
+
+
+def _own_share(value: Any) -> bool:
+    return value is None or _share(value)
 
 
 def _betas(value: Any) -> bool:
@@ -295,13 +303,34 @@ BUILT_IN: tuple[Hyperparameter, ...] = (
 )
 """The papers' hyperparameters, in their order."""
 
+ADDED: tuple[Hyperparameter, ...] = (
+    Hyperparameter(
+        "schedule_epochs",
+        (5, 10, 20, 50),
+        None,
+        None,
+        _schedule_epochs,
+        "give the epochs that the schedule spans, or None for those of the search",
+    ),
+    Hyperparameter("head_init", ("random", "probe"), "random"),
+    _switch("freeze_norms"),
+    Hyperparameter(
+        "hflip", (0.0, 0.5), None, None, _own_share, "give a probability, or None for that of the settings"
+    ),
+)
+"""What the papers' space does not have: an end of one's own for the schedule, a classifier that begins as a
+linear probe (LP-FT: Kumar et al., ICLR 2022), batch norms that keep their statistics, and mirroring."""
+
+OWN: Mapping[str, Hyperparameter] = {item.name: item for item in (*BUILT_IN, *ADDED)}
+"""All that qtt itself has, by name; others are registered."""
+
 FULL: Mapping[str, tuple[Any, ...]] = {
     item.name: item.options for item in BUILT_IN if isinstance(item.options, tuple)
 }
 """Options of all of them; `model` has those of the hub."""
 
-DEFAULTS: Mapping[str, Any] = {item.name: item.default for item in BUILT_IN}
-"""What a pipeline has that leaves them out."""
+DEFAULTS: Mapping[str, Any] = {name: item.default for name, item in OWN.items()}
+"""What a pipeline has that leaves one out."""
 
 CONDITIONS: Mapping[str, tuple[str, tuple[Any, ...]]] = {
     item.name: item.condition for item in BUILT_IN if item.condition is not None

@@ -49,13 +49,35 @@ _QUICKSTART: Mapping[str, tuple[Any, ...]] = {
     "warmup_epochs": (0,),
 }
 
+_PHOTOS: Mapping[str, tuple[Any, ...]] = {
+    "head_init": ("probe", "random"),
+    "freeze_norms": (False, True),
+    "schedule_epochs": (3, 5, 10, 20, 50),
+    "hflip": (0.0, 0.5),
+    "pct_to_freeze": (0.0, 0.2, 0.4, 0.6, 0.8),
+    "layer_decay": (None, 0.65, 0.75),
+    "mixup": (0.0, 0.2),
+    "smoothing": (0.0, 0.1),
+    "data_augmentation": (None, "trivial_augment", "random_augment"),
+    "ra_num_ops": (2,),
+    "ra_magnitude": (9,),
+    "opt": ("adamw",),
+    "lr": (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3),
+    "weight_decay": (0.0, 1e-3, 1e-2, 1e-1),
+    "batch_size": (16, 32, 64),
+    "sched": ("cosine",),
+    "warmup_epochs": (0, 5),
+}
+
 VARIANTS: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
     "full": FULL,
     "tool_paper": {name: FULL[name] for name in _TOOL_PAPER},
     "quickstart": _QUICKSTART,
+    "photos": _PHOTOS,
 }
 """full: all of the papers' space, and what other packages registered. tool_paper: the subset of Table 3.
-quickstart: narrow, for small models and short searches on CPU cores."""
+quickstart: narrow, for small models and short searches on CPU cores. photos: what can win on photos of one's
+own within minutes to hours: linear probes, finetuning from there, schedules of several lengths."""
 
 
 def build_space(
@@ -106,7 +128,7 @@ def build_space(
 
 def _joined(variant: str, narrow: Mapping[str, Any], extras: bool) -> dict[str, Hyperparameter]:
     """The registered hyperparameters that are part of a space; entry points are read where they matter."""
-    named = set(narrow) - FULL.keys() - {"model"}
+    named = set(narrow) - FULL.keys() - VARIANTS[variant].keys() - {"model"}
     everything = extras and variant == "full"
     found = registered() if everything or named else {}
     return {name: item for name, item in found.items() if everything or name in named}

@@ -92,7 +92,7 @@ class BatchTransform:
         self, recipe: Recipe, settings: FinetuneSettings, mean: tuple[float, ...], size: int
     ) -> None:
         self.crop_area = settings.crop_area
-        self.hflip = settings.hflip
+        self.hflip = settings.hflip if recipe.hflip is None else recipe.hflip
         self.fill = torch.tensor(fill_color(mean), dtype=torch.uint8)
         self.policy = policy_of(recipe, mean, size)
 

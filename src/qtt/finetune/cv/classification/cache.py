@@ -32,6 +32,7 @@ class ImageCache:
 
     store: keeps the first images; those beyond it are decoded whenever they are asked for. None: in memory.
     stamps: of the files when they were listed; an image that has changed since is an error.
+    key: names these images at this size; see `images_key`.
     """
 
     def __init__(
@@ -41,7 +42,9 @@ class ImageCache:
         interpolation: str,
         store: ImageFile | MemoryImages | None = None,
         stamps: Sequence[Stamp] | None = None,
+        key: str = "",
     ) -> None:
+        self.key = key
         self.paths = paths
         self.size = size
         self.interpolation = interpolation

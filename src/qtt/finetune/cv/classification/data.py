@@ -202,7 +202,8 @@ def open_split(
     kept = min(len(paths), limit // (3 * size * size))
     key = images_key(folder.root, paths[:kept], stamps[:kept], size, interpolation)
     store = open_images(cache_folder(settings), key, kept, size, settings.cache_gb * 2**30)
-    images = ImageCache(paths, size, interpolation, store, stamps)
+    whole = key if kept == len(paths) else images_key(folder.root, paths, stamps, size, interpolation)
+    images = ImageCache(paths, size, interpolation, store, stamps, whole)
     return Split(images, torch.tensor([label for _, label in samples], dtype=torch.int64))
 
 

@@ -25,7 +25,9 @@ from qtt.data.walking import Stamp, name_within
 log = logging.getLogger(__name__)
 
 FORMAT = 2
-SUFFIX = ".images"
+SUFFIX, FEATURES = ".images", ".features"
+"""Of decoded images, and of what networks say of them (`frozen`), which share the folder and its bound."""
+
 PAGE = 4096
 
 
@@ -129,7 +131,7 @@ def open_images(folder: Path | None, key: str, count: int, size: int, room: int)
 def make_room(folder: Path, allowed: int, spared: Path) -> None:
     """Remove the files used longest ago until the others, without `spared`, take at most `allowed` bytes."""
     found = []
-    for path in folder.glob(f"*{SUFFIX}"):
+    for path in (*folder.glob(f"*{SUFFIX}"), *folder.glob(f"*{FEATURES}")):
         try:
             facts = path.stat()
         except FileNotFoundError:  # another search made room

@@ -15,7 +15,12 @@ from qtt.finetune.cv.classification.randomness import Stream, derive_seed, seede
 from qtt.finetune.cv.classification.recipe import Recipe
 from qtt.finetune.cv.classification.settings import FinetuneSettings
 from qtt.finetune.cv.classification.sizes import input_size, size_arguments
-from qtt.finetune.cv.classification.strategies.freezing import freeze, head_parameters, layer_groups
+from qtt.finetune.cv.classification.strategies.freezing import (
+    batch_norms,
+    freeze,
+    head_parameters,
+    layer_groups,
+)
 from qtt.finetune.cv.classification.strategies.stoch_norm import apply_stochastic_norm
 from qtt.support.machine import on_gpu
 from qtt.types import ModelCard, TaskInfo
@@ -33,7 +38,7 @@ SGD_MOMENTUM = 0.9
 class Learner:
     """A network with what trains it.
 
-    frozen_norms: batch norms that must stay in eval mode.
+    frozen_norms: batch norms that must stay in eval mode, and with them their running statistics.
     scaler: loss scaling of half precision, where that is used.
     """
 
@@ -51,6 +56,8 @@ def build_learner(
     if recipe.stoch_norm:
         apply_stochastic_norm(network)
     frozen_norms = tuple(freeze(network, recipe.frozen_fraction))
+    if recipe.freeze_norms:
+        frozen_norms = tuple(batch_norms(network))
     network = in_fast_layout(network)
     scaler = torch.amp.GradScaler("cuda") if precision == "16-mixed" else None
     return Learner(
@@ -62,6 +69,12 @@ def build_network(recipe: Recipe, settings: FinetuneSettings, task: TaskInfo, co
     """The config's timm model with a fresh classifier of the task's classes."""
     with seeded(derive_seed(task.seed, config_id, 0, Stream.MODEL)):
         return _create(task.card(recipe.model), task.num_classes, settings, task, drop_rate=recipe.drop)
+
+
+def build_plain(card: ModelCard, settings: FinetuneSettings, task: TaskInfo) -> nn.Module:
+    """A card's pretrained timm model with a classifier of the task's classes that nothing has trained."""
+    with seeded(derive_seed(task.seed, 0, 0, Stream.MODEL)):
+        return in_fast_layout(_create(card, task.num_classes, settings, task))
 
 
 def build_source(card: ModelCard, settings: FinetuneSettings, task: TaskInfo) -> nn.Module:

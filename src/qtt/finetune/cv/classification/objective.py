@@ -11,6 +11,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import save_file
+from torch import nn
 
 from qtt.errors import ConfigError
 from qtt.evaluation.step import describe
@@ -25,18 +26,22 @@ from qtt.finetune.cv.classification.checkpoint import (
 )
 from qtt.finetune.cv.classification.crews import WorkersLost, tells_of_lost_workers
 from qtt.finetune.cv.classification.data import DataStore
+from qtt.finetune.cv.classification.loss_terms import NotApplicable
 from qtt.finetune.cv.classification.memory import OutOfMemory
 from qtt.finetune.cv.classification.pipeline import Pipeline
+from qtt.finetune.cv.classification.probing import Probes, probed_network
 from qtt.finetune.cv.classification.recipe import Recipe
 from qtt.finetune.cv.classification.settings import FinetuneSettings
 from qtt.finetune.cv.classification.warm import WarmPipelines
 from qtt.finetune.cv.classification.writer import Checkpoint, CheckpointError, CheckpointWriter
+from qtt.space.horizon import last_epoch
 from qtt.support.files import usual_permissions
 from qtt.support.machine import choose_device
 from qtt.tasks.preflight import Said
 from qtt.types import Candidates, Result, TaskInfo, Trial
 
 _data = DataStore()
+_probes = Probes()
 _warm = WarmPipelines(limit=4, limit_bytes=2 * 2**30)
 _writer = CheckpointWriter()
 
@@ -51,7 +56,7 @@ def finetune(trial: Trial, task_info: TaskInfo) -> Iterator[Result]:
     (see `FinetuneSettings`) where memory ran out.
 
     A checkpoint is written while its epoch's result is already known; one at a time, and the last of all,
-    that of `task_info.max_fidelity`, before its result. A process that dies meanwhile leaves the checkpoint
+    that of the pipeline's last epoch, before its result. A process that dies meanwhile leaves the checkpoint
     before it, from which the same epoch comes again: to the bit on a CPU, and on a GPU with
     `FinetuneSettings.deterministic`. Epochs that the checkpoint has but this step
     was asked for are reported from there. Weights that beat `task_info.best_score` are in
@@ -67,6 +72,9 @@ def finetune(trial: Trial, task_info: TaskInfo) -> Iterator[Result]:
     """
     start = time.monotonic()
     step = _Step.of(trial, task_info)
+    if step.recipe.is_probe:
+        yield step.probe(start)
+        return
     best = task_info.best_score
     reached = 0
     while True:
@@ -89,7 +97,7 @@ def finetune(trial: Trial, task_info: TaskInfo) -> Iterator[Result]:
         pipeline.finish(record | {"cost": time.monotonic() - start})
         if best is None or record["score"] > best:
             best = record["score"]
-            step.save_weights(pipeline)
+            step.save_weights(pipeline.learner.network, pipeline.progress.epoch)
         step.save(pipeline)
         epoch = pipeline.progress.epoch
         result = step.result(pipeline.progress, epoch)
@@ -132,10 +140,9 @@ class _Step:
     def of(cls, trial: Trial, task: TaskInfo) -> "_Step":
         recipe = Recipe.from_config(trial.config)
         settings = FinetuneSettings.from_mapping(task.settings)
-        if trial.fidelity > task.max_fidelity:
-            raise ConfigError(
-                f"Asked to train until epoch {trial.fidelity}, but schedules end at {task.max_fidelity}."
-            )
+        last = last_epoch(trial.config, task.max_fidelity)
+        if trial.fidelity > last:
+            raise ConfigError(f"Asked to train until epoch {trial.fidelity}, but schedules end at {last}.")
         if not task.class_names:
             task = replace(task, class_names=_data.folder(task).class_names)
         _data.check(task)
@@ -173,7 +180,26 @@ class _Step:
         pipeline = Pipeline(self.recipe, self.settings, self.task, self.trial.config_id, _data)
         if found is not None:
             pipeline.restore(*found)
+        elif pipeline.begins_with_probe:
+            probe = _probes.of(self.recipe.model, self.settings, self.task, _data)
+            probe.found.head.into(pipeline.learner.network)
         return pipeline, None if self.path is None else Checkpoint(self.path)
+
+    def probe(self, start: float) -> Result:
+        """The one result of a pipeline whose classifier is solved for, and its weights.
+
+        Raises:
+            ConfigError: the model has no probe.
+        """
+        model = self.recipe.model
+        try:
+            probe = _probes.of(model, self.settings, self.task, _data)
+        except NotApplicable as reason:
+            raise ConfigError(f"There is no linear probe of {model}: {reason}.") from reason
+        best = self.task.best_score
+        if best is None or probe.record["score"] > best:
+            self.save_weights(probed_network(probe, model, self.settings, self.task), 1)
+        return self.result(Progress(({**probe.record, "cost": time.monotonic() - start},)), 1)
 
     def train(self, pipeline: Pipeline) -> EpochRecord | OutOfMemory | WorkersLost:
         """Train the next epoch; a problem that another try may not have is given back."""
@@ -223,18 +249,18 @@ class _Step:
         checkpoint = None
         if self.path is not None:
             checkpoint = _writer.submit(self.path, self.fingerprint, pipeline.progress, pipeline.state())
-            if pipeline.progress.epoch == self.task.max_fidelity:
+            if pipeline.progress.epoch == last_epoch(self.trial.config, self.task.max_fidelity):
                 _writer.wait()  # a tuner removes the folder of a finished pipeline
         _warm.put(self.key, pipeline, checkpoint)
 
-    def save_weights(self, pipeline: Pipeline) -> None:
+    def save_weights(self, network: nn.Module, epoch: int) -> None:
         """Leave the network's weights for the tuner, whole or not at all."""
-        path = self.task.weights_file(self.trial.config_id, pipeline.progress.epoch)
+        path = self.task.weights_file(self.trial.config_id, epoch)
         if path is None:
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.tmp")
-        state = pipeline.learner.network.state_dict()
+        state = network.state_dict()
         try:
             with usual_permissions(temporary):
                 save_file({name: tensor.contiguous() for name, tensor in state.items()}, temporary)

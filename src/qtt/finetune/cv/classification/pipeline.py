@@ -14,9 +14,11 @@ from qtt.finetune.cv.classification.checkpoint import EpochRecord, Progress
 from qtt.finetune.cv.classification.crews import Batches
 from qtt.finetune.cv.classification.data import DataStore, EvalOrder, TrainOrder, updates_per_epoch
 from qtt.finetune.cv.classification.epoch import choose_precision, run_epoch, say_once
+from qtt.finetune.cv.classification.loss_terms import NotApplicable
 from qtt.finetune.cv.classification.mixing import Mixer
 from qtt.finetune.cv.classification.model import build_learner, with_own_flags
 from qtt.finetune.cv.classification.module import ClassificationModule, TrainingDiverged
+from qtt.finetune.cv.classification.probe import NOT_PRETRAINED, linear_classifier
 from qtt.finetune.cv.classification.randomness import Stream, derive_seed, seeded
 from qtt.finetune.cv.classification.recipe import Recipe
 from qtt.finetune.cv.classification.regularizers import build_regularizers
@@ -62,13 +64,15 @@ class Pipeline:
         train, val = store.splits(task, settings, size, card.interpolation)
         self.learner = build_learner(recipe, settings, task, config_id, self.precision)
         self.updates = updates_per_epoch(len(train), recipe.batch_size)
-        self.schedule = Schedule(recipe, self.learner.optimizer, self.updates, task.max_fidelity)
+        horizon = recipe.horizon(task.max_fidelity)
+        self.schedule = Schedule(recipe, self.learner.optimizer, self.updates, horizon)
         balance = train.labels if settings.sampler else None
         self.order = TrainOrder(len(train), recipe.batch_size, task.seed, config_id, balance)
         self.scorer = Scorer.of(task.metric, train.labels, val.labels, task.num_classes)
         mixer = Mixer.of(recipe, task.num_classes)
         self.regularizers = build_regularizers(recipe, settings, task, self.learner.network, train)
-        for name, reason in self.regularizers.not_applicable.items():
+        self.not_applicable = {**self._head_trouble(), **self.regularizers.not_applicable}
+        for name, reason in self.not_applicable.items():
             say_once(f"{name} is not applicable: {reason}. Training goes on without it.")
         self.module = ClassificationModule(
             self.learner.network,
@@ -126,9 +130,25 @@ class Pipeline:
                 raise TrainingDiverged(f"The {name} of epoch {epoch} is {value}.")
         info |= known
         self.schedule.observe(done + self.updates, score)
-        if self.regularizers.not_applicable:
-            return {"score": score, "info": info | {"not_applicable": dict(self.regularizers.not_applicable)}}
-        return {"score": score, "info": info}
+        not_applicable = {"not_applicable": self.not_applicable} if self.not_applicable else {}
+        return {"score": score, "info": info | not_applicable}
+
+    @property
+    def begins_with_probe(self) -> bool:
+        """Whether its classifier is to be that of its model's probe before the first epoch."""
+        return self.recipe.head_init == "probe" and "head_init" not in self.not_applicable
+
+    def _head_trouble(self) -> dict[str, str]:
+        """Why the classifier cannot be a probe's, where it is to be."""
+        if self.recipe.head_init != "probe":
+            return {}
+        if not self.settings.pretrained:
+            return {"head_init": NOT_PRETRAINED}
+        try:
+            linear_classifier(self.learner.network)
+        except NotApplicable as reason:
+            return {"head_init": str(reason)}
+        return {}
 
     def finish(self, record: EpochRecord) -> None:
         """Count an epoch as done."""

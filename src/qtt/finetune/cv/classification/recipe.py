@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from qtt.errors import ConfigError, unknown
-from qtt.space.hyperparameters import BUILT_IN, DEFAULTS, FULL, Hyperparameter, registered
+from qtt.space.horizon import PAPERS, is_probe, last_epoch
+from qtt.space.hyperparameters import DEFAULTS, OWN, Hyperparameter, registered
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,10 @@ class Recipe:
     decay_rate: float = DEFAULTS["decay_rate"]
     decay_epochs: int = DEFAULTS["decay_epochs"]
     patience_epochs: int = DEFAULTS["patience_epochs"]
+    schedule_epochs: int | None = DEFAULTS["schedule_epochs"]
+    head_init: str = DEFAULTS["head_init"]
+    freeze_norms: bool = DEFAULTS["freeze_norms"]
+    hflip: float | None = DEFAULTS["hflip"]
     extras: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @classmethod
@@ -58,17 +63,17 @@ class Recipe:
         Raises:
             ConfigError: a name is unknown, a value impossible, or a hyperparameter would have no effect.
         """
-        others = registered() if config.keys() - FULL.keys() - {"model"} else {}
+        others = registered() if config.keys() - OWN.keys() - {"model"} else {}
         for name in config:
-            if name != "model" and name not in FULL and name not in others:
-                raise ConfigError(unknown("hyperparameter", name, ["model", *FULL, *others]))
+            if name != "model" and name not in OWN and name not in others:
+                raise ConfigError(unknown("hyperparameter", name, ["model", *OWN, *others]))
         if "model" not in config:
             raise ConfigError("The config names no model.")
         values = {name: value for name, value in config.items() if name not in others}
         if isinstance(values.get("opt_betas"), list | tuple):
             values["opt_betas"] = tuple(values["opt_betas"])
         recipe = cls(**values, extras={name: config[name] for name in config if name in others})
-        known = (*BUILT_IN, *(others[name] for name in recipe.extras))
+        known = (*OWN.values(), *(others[name] for name in recipe.extras))
         recipe._check(known)
         recipe._check_active(config, known)
         return recipe
@@ -79,12 +84,25 @@ class Recipe:
         Raises:
             KeyError: the config has no such hyperparameter, nor has the space of the papers.
         """
-        return self.extras[name] if name in self.extras or name not in FULL else getattr(self, name)
+        return self.extras[name] if name in self.extras or name not in OWN else getattr(self, name)
 
     @property
     def frozen_fraction(self) -> float:
         """Share of the backbone's blocks that is frozen; linear probing freezes all of them."""
         return 1.0 if self.linear_probing else self.pct_to_freeze
+
+    @property
+    def is_probe(self) -> bool:
+        """Whether its classifier is solved for and nothing is trained; see `qtt.space.horizon`."""
+        return is_probe({"head_init": self.head_init, "linear_probing": self.linear_probing})
+
+    def horizon(self, bound: int) -> int:
+        """Last epoch, until which the schedule spans; bound: that of the search."""
+        return last_epoch({"schedule_epochs": self.schedule_epochs}, bound)
+
+    def scaled(self, epochs: int, horizon: int) -> float:
+        """Epochs of warm-up or decay, given for the papers' 50, in a schedule of another length."""
+        return epochs if self.schedule_epochs is None else epochs * horizon / PAPERS
 
     def _check(self, hyperparameters: Sequence[Hyperparameter]) -> None:
         if not isinstance(self.model, str):
@@ -99,7 +117,7 @@ class Recipe:
             if item.condition is None or config.get(item.name) is None:
                 continue
             parent, values = item.condition
-            given = self.value(parent) if parent in FULL else self.extras.get(parent)
+            given = self.value(parent) if parent in OWN else self.extras.get(parent)
             if given not in values:
                 raise ConfigError(
                     f"{item.name}={config[item.name]!r} has no effect with {parent}={given!r} "

@@ -1,7 +1,8 @@
 """Learning-rate schedules over the full horizon, stepped once per update.
 
 Notation: T = horizon in epochs (50), u = updates done, n = updates per epoch, t = u / n epochs done,
-W = warmup_epochs, w = warmup_lr, η = lr of a parameter group before layer decay.
+W = warmup_epochs, w = warmup_lr, η = lr of a parameter group before layer decay. Where a pipeline has a
+horizon of its own (`schedule_epochs`), warm-up, decays and patience are in proportion.
 
     warm-up    t < W: w + (η − w) · t / W
     none       η
@@ -26,9 +27,9 @@ from timm.scheduler.step_lr import StepLRScheduler
 from qtt.finetune.cv.classification.recipe import Recipe
 
 
-def milestones(horizon: int, decay_epochs: int) -> list[int]:
-    """Epochs after which `multistep` decays: two, both within the horizon; (30, 40) or (10, 30) of 50."""
-    return [epoch for epoch in (horizon - 2 * decay_epochs, horizon - decay_epochs) if epoch > 0]
+def milestones(horizon: int, decay: int) -> list[int]:
+    """When `multistep` decays, twice within the horizon: (30, 40) or (10, 30) of 50 epochs; or in updates."""
+    return [time for time in (horizon - 2 * decay, horizon - decay) if time > 0]
 
 
 class PlateauScheduler(Scheduler):
@@ -79,7 +80,7 @@ class Schedule:
         self, recipe: Recipe, optimizer: torch.optim.Optimizer, updates_per_epoch: int, horizon: int
     ) -> None:
         self._scheduler = _build(recipe, optimizer, updates_per_epoch, horizon)
-        self._warmup_updates = recipe.warmup_epochs * updates_per_epoch
+        self._warmup_updates = _updates(recipe, recipe.warmup_epochs, updates_per_epoch, horizon)
 
     def set(self, updates: int) -> None:
         """Set the learning rates for the update that follows `updates` others."""
@@ -101,17 +102,25 @@ class Schedule:
         self._scheduler.__dict__.update(state)
 
 
+def _updates(recipe: Recipe, epochs: int, updates_per_epoch: int, horizon: int) -> int:
+    return round(recipe.scaled(epochs, horizon) * updates_per_epoch)
+
+
 def _build(recipe: Recipe, optimizer: torch.optim.Optimizer, n: int, horizon: int) -> Scheduler:
-    warmup: dict[str, Any] = {"warmup_t": recipe.warmup_epochs * n, "warmup_lr_init": recipe.warmup_lr}
+    warmup: dict[str, Any] = {
+        "warmup_t": _updates(recipe, recipe.warmup_epochs, n, horizon),
+        "warmup_lr_init": recipe.warmup_lr,
+    }
+    decay = max(_updates(recipe, recipe.decay_epochs, n, horizon), 1)
     common = warmup | {"warmup_prefix": False, "t_in_epochs": False}
     if recipe.sched == "cosine":
         return CosineLRScheduler(optimizer, t_initial=horizon * n, **common)
     if recipe.sched == "step":
-        return StepLRScheduler(optimizer, recipe.decay_epochs * n, recipe.decay_rate, **common)
+        return StepLRScheduler(optimizer, decay, recipe.decay_rate, **common)
     if recipe.sched == "multistep":
-        # timm compares milestones with t + 1
-        updates = [epoch * n + 1 for epoch in milestones(horizon, recipe.decay_epochs)]
+        updates = [t + 1 for t in milestones(horizon * n, decay)]  # which timm compares with t + 1
         return MultiStepLRScheduler(optimizer, updates, recipe.decay_rate, **common)
     if recipe.sched == "plateau":
-        return PlateauScheduler(optimizer, recipe.decay_rate, recipe.patience_epochs, **warmup)
+        patience = round(recipe.scaled(recipe.patience_epochs, horizon))
+        return PlateauScheduler(optimizer, recipe.decay_rate, patience, **warmup)
     return StepLRScheduler(optimizer, horizon * n, 1.0, **common)

@@ -123,7 +123,7 @@ class TrainTransform:
         self, recipe: Recipe, settings: FinetuneSettings, mean: tuple[float, ...], size: int
     ) -> None:
         self.crop_area = settings.crop_area
-        self.hflip = settings.hflip
+        self.hflip = settings.hflip if recipe.hflip is None else recipe.hflip
         self.each = image_transform(recipe, mean, size)
 
     def __call__(self, images: Tensor, seed: int) -> Tensor:

@@ -82,6 +82,11 @@ def freeze(model: nn.Module, fraction: float) -> list[nn.Module]:
     return [module for module in model.modules() if _is_frozen_norm(module)]
 
 
+def batch_norms(model: nn.Module) -> list[nn.Module]:
+    """All of its batch norms."""
+    return [module for module in model.modules() if isinstance(module, _BatchNorm)]
+
+
 def _is_frozen_norm(module: nn.Module) -> bool:
     """Batch norms keep running statistics; without weights of their own nothing says where they belong."""
     parameters = list(module.parameters(recurse=False))

@@ -1,0 +1,38 @@
+"""Where pipelines end: at the last epoch of the search, of a schedule of their own, or, probes, at once.
+
+A *probe* is the pipeline whose classifier is solved for on the frozen features of its network: nothing is
+trained, so it has one epoch. `head_init=probe` of any other pipeline says that it is finetuned from there.
+"""
+
+from typing import Any
+
+from qtt.types import Config
+
+SCHEDULE, HEAD = "schedule_epochs", "head_init"
+"""Hyperparameters: epochs that a pipeline's schedule spans; what its classifier begins with."""
+
+PAPERS = 50
+"""Epochs of every schedule in the papers."""
+
+
+def probe_of(model: str) -> dict[str, Any]:
+    """The probe of a model, as a config."""
+    return {"model": model, "linear_probing": True, HEAD: "probe"}
+
+
+def is_probe(config: Config) -> bool:
+    """Whether a config is a probe."""
+    return config.get(HEAD) == "probe" and config.get("linear_probing") is True
+
+
+def begins_with_probe(config: Config) -> bool:
+    """Whether a config is finetuned from the classifier of its model's probe."""
+    return config.get(HEAD) == "probe" and not is_probe(config)
+
+
+def last_epoch(config: Config, bound: int) -> int:
+    """The largest fidelity of a pipeline; bound: that of the search."""
+    if is_probe(config):
+        return 1
+    own = config.get(SCHEDULE)
+    return min(own, bound) if isinstance(own, int) and own > 0 else bound
