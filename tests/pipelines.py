@@ -6,6 +6,7 @@ import torch
 
 from qtt.finetune.cv.classification import finetune_script, objective
 from qtt.finetune.cv.classification.data import DataStore
+from qtt.finetune.cv.classification.probing import Probes
 from qtt.finetune.cv.classification.writer import CheckpointWriter
 from qtt.types import Result, TaskInfo, Trial
 
@@ -32,6 +33,7 @@ def forget() -> None:
     objective._warm.clear()
     objective._data.crews.close()
     objective._data = DataStore()
+    objective._probes = Probes()
 
 
 def run(task: TaskInfo, config: dict[str, Any], *fidelities: int, config_id: int = 0) -> list[Result]:

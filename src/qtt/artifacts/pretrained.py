@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qtt.space.hyperparameters import ADDED
 from qtt.support.announcements import announce
 
 if TYPE_CHECKING:
@@ -111,7 +112,8 @@ def _artifact(name: str | Path) -> "Artifact | None":
 def _announce_unknown(artifact: "Artifact", config_manager: "CandidateSource | None") -> None:
     """Say which hyperparameters of the space the artifact has not seen."""
     options = getattr(config_manager, "options", {})
-    names = [n for n in options if n != "model" and not artifact.features.encodes(n, options[n])]
+    known = {"model", *(item.name for item in ADDED)}
+    names = [n for n in options if n not in known and not artifact.features.encodes(n, options[n])]
     if names:
         learned = "its effect is" if len(names) == 1 else "their effects are"
         announce(
@@ -132,20 +134,35 @@ def _optimizer(
         from qtt.predictors.performance import DeepKernelGP
 
         parts = {"performance": DeepKernelGP(), "cost": PhysicalCost(), "failure": FailureRate()}
-        return QuickTune(config_manager, **{**parts, **settings})
+        optimizer = QuickTune(config_manager, **{**parts, **settings})
+        optimizer.performance = _probed(optimizer.performance, config_manager)
+        return optimizer
     from qtt.predictors.meta import MetaPerformance
     from qtt.predictors.meta_cost import MetaCost
 
     _announce_unknown(artifact, config_manager)
     optimizer = QuickTune(
         config_manager,
-        performance=MetaPerformance.from_tensors(artifact.features, artifact.performance, refit),
+        performance=_probed(
+            MetaPerformance.from_tensors(artifact.features, artifact.performance, refit), config_manager
+        ),
         cost=MetaCost.from_tensors(artifact.features, artifact.cost),
         failure=FailureRate.from_tensors(artifact.features, artifact.cost),
         **settings,
     )
     optimizer.portfolio = artifact.portfolio
     return optimizer
+
+
+def _probed(
+    performance: "PerformancePredictor", config_manager: "CandidateSource | None"
+) -> "PerformancePredictor":
+    """A predictor that knows what probes say, where the space has any."""
+    from qtt.optimizers.base import ProbedSpace
+    from qtt.predictors.gains import GainsOverProbes
+
+    has_probes = isinstance(config_manager, ProbedSpace) and config_manager.probes()
+    return GainsOverProbes(performance) if has_probes else performance
 
 
 def _config_manager(

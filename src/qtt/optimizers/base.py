@@ -53,6 +53,15 @@ class PipelineSpace(CandidateSource, Adapter, Protocol):
 
 
 @runtime_checkable
+class ProbedSpace(Protocol):
+    """A source that has linear probes."""
+
+    def probes(self) -> list[Config]:
+        """Those of its models, the cheapest first; none where the space has none."""
+        ...
+
+
+@runtime_checkable
 class Optimizer(Protocol):
     """Decides which pipeline is trained next, one step of `epochs_per_step` epochs at a time.
 
@@ -308,18 +317,24 @@ class CandidateOptimizer(ABC):
         return [i for i, needed in zip(live, seconds, strict=True) if needed <= self.seconds_left]
 
     def _sample(self, n: int) -> Candidates:
-        """`n` pipelines: up to a quarter of them from the portfolio, the others drawn at random."""
+        """`n` pipelines: up to a quarter of them from the portfolio, the others drawn at random.
+
+        Before them come linear probes of all models, where the space has them.
+        """
         if self.config_manager is None:
             raise ConfigError(
                 "setup(n) samples pipelines and needs an optimizer with a config_manager; "
                 "pass one when building it, or pass Candidates to setup."
             )
         sampled = self.config_manager.sample(n, self.seed)
-        if self.portfolio is None or self.space is None:
+        if self.space is None:
             return sampled
-        known = self.portfolio.pipelines(self.space, n // 4)
+        probes = self.config_manager.probes() if isinstance(self.config_manager, ProbedSpace) else []
+        known = [] if self.portfolio is None else self.portfolio.pipelines(self.space, n // 4)
+        if not probes and not known:
+            return sampled
         others = [config for config in sampled.configs if config not in known]
-        together = Candidates(()).grown([*known, *others][:n], self.space.hub or ())
+        together = Candidates(()).grown([*probes, *[*known, *others][:n]], self.space.hub or ())
         return replace(together, proposed=0)
 
     def _add(self, result: Result) -> None:

@@ -22,6 +22,7 @@ from qtt.predictors.base import (
     Predictor,
     SearchTask,
 )
+from qtt.space.horizon import is_probe
 from qtt.types import Candidates, Config, MetaFeatures, Prediction
 
 Array = NDArray[np.float64]
@@ -30,6 +31,9 @@ HORIZONS = (1, 2, 3, 5, 8, 12, 20, 32, 50)
 """Epochs that the acquisition looks ahead."""
 
 ACQUISITIONS = ("horizons", "multi_fidelity")
+
+PROBE_SHARE, PROBES_SHARE = 0.12, 0.4
+"""What one linear probe may take of the seconds that are left, and all of them of the whole budget."""
 
 FIRST_PROPOSAL = 8
 """Results before neighbours of an incumbent are worth a try: nearly all of the first ones are incumbents."""
@@ -143,6 +147,8 @@ class QuickTune(CandidateOptimizer):
         for predictor in self._predictors:
             predictor.setup(task)
         self._encoded_on_cpu, self._conditioned_on = self.on_cpu, 0
+        self._last = np.array([self.last_epoch(i) for i in range(len(self.candidates))], dtype=np.int64)
+        self._probes = [i for i, config in enumerate(self.candidates.configs) if is_probe(config)]
 
     def _propose(self) -> Sequence[Config]:
         """Neighbours of a new incumbent, until there are twice as many candidates as at first."""
@@ -154,6 +160,8 @@ class QuickTune(CandidateOptimizer):
         if best is not latest:
             return ()
         config = self.candidates.configs[best.config_id]
+        if is_probe(config):
+            return ()
         return self.space.neighbours(config, min(self.proposals, room), self.seed + len(self.history))
 
     def _step_seconds(self, live: list[int]) -> list[float]:
@@ -169,6 +177,10 @@ class QuickTune(CandidateOptimizer):
 
     def _best_of(self, live: list[int]) -> int:
         self._condition()
+        probe = self._next_probe(live)
+        if probe is not None:
+            return probe
+        live = [i for i in live if i not in self._probes] or live
         if not self.gray_box:
             begun = [i for i in live if self.history.fidelity(i)]
             if begun:
@@ -180,6 +192,20 @@ class QuickTune(CandidateOptimizer):
             else self._ahead(live, seconds)
         )
         return live[int(np.argmax(value))]
+
+    def _next_probe(self, live: list[int]) -> int | None:
+        """The linear probe to fit now: the cheapest, while probes are cheap beside what is left to spend."""
+        left = [i for i in self._probes if i in live]
+        if not left or self.seconds_left is None:
+            return next(iter(left), None)
+        begun = [i for i in self._probes if self.history.fidelity(i)]
+        if not begun:
+            return left[0]
+        spent = sum(self.history.curve(i)[-1].cost for i in begun)
+        seconds = self.cost.predict(left)
+        cheap = seconds <= PROBE_SHARE * self.seconds_left
+        cheap &= spent + seconds <= PROBES_SHARE * (spent + self.seconds_left)
+        return left[int(np.argmax(cheap))] if cheap.any() else None
 
     @property
     def _predictors(self) -> list[Predictor]:
@@ -210,9 +236,10 @@ class QuickTune(CandidateOptimizer):
         """Log of the best expected improvement per second over all horizons; (n,)."""
         done = self._done(live)[:, None]
         first = np.array([self.next_fidelity(i) for i in live])[:, None]
-        ends = np.clip(done + np.minimum(self.horizons, self._reach(live)), first, self.max_fidelity)
+        last = self._last[live][:, None]
+        ends = np.clip(done + np.minimum(self.horizons, self._reach(live)), first, last)
         if not self.gray_box:
-            ends = np.full_like(ends, self.max_fidelity)
+            ends = np.broadcast_to(last, ends.shape)
         ids = np.repeat(live, len(self.horizons))
         incumbent = self.history.incumbent
         least = self._chance() if incumbent is None else incumbent.score

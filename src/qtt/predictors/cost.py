@@ -27,7 +27,7 @@ from qtt.predictors.base import SearchTask
 from qtt.predictors.dynamics import number_or
 from qtt.predictors.unknown import unknown_effects
 from qtt.runs.history import History
-from qtt.space.hyperparameters import FULL
+from qtt.space.hyperparameters import OWN
 from qtt.types import Config, ModelCard
 
 Array = NDArray[np.float64]
@@ -71,7 +71,7 @@ class CostInputs:
         rows = [_terms(config, cards.get(str(config.get("model")))) for config in task.candidates.configs]
         known = [str(config.get("model")) for config in task.candidates.configs]
         model = [names.index(name) if name in cards else -1 for name in known]
-        others = [name for name in task.options if name not in FULL and name != "model"]
+        others = [name for name in task.options if name not in OWN and name != "model"]
         unknown = unknown_effects(others, task) if others else None
         return cls(np.array(rows) + math.log(images), np.array(model, dtype=np.int64), unknown)
 
@@ -91,7 +91,7 @@ class PhysicalCost:
     def condition(self, history: History) -> None:
         """Learn from the seconds of every epoch seen so far."""
         assert self._inputs is not None
-        logs = {i: [math.log(seen.cost) for seen in history.curve(i)] for i in history.observed}
+        logs = {i: [math.log(seen.seconds) for seen in history.curve(i)] for i in history.observed}
         if logs:
             ids = np.array(list(logs), dtype=np.int64)
             means = np.array([np.median(values) for values in logs.values()])

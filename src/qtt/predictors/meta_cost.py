@@ -31,6 +31,7 @@ from qtt.predictors.features import FeatureSpec
 from qtt.predictors.trees import Trees
 from qtt.predictors.unknown import unknown_effects, unknown_hyperparameters
 from qtt.runs.history import History, Observation
+from qtt.space.hyperparameters import ADDED
 
 Array = NDArray[np.float64]
 
@@ -45,6 +46,9 @@ MODEL_STD = 0.1
 PIPELINE_STD = 0.25
 EPOCH_STD = 0.05
 """Spread of u, of v, and of a pipeline's epochs around their own mean, in log seconds."""
+
+FREE = tuple(item.name for item in ADDED)
+"""Hyperparameters that change nothing of an epoch's seconds."""
 
 UNKNOWN_STD = 0.5
 """Of the effect of hyperparameters that meta-training did not know, in log seconds."""
@@ -87,7 +91,8 @@ class MetaCost:
         self._log_seconds = self._expected
         names = [str(config.get("model")) for config in task.candidates.configs]
         self._model = np.unique(names, return_inverse=True)[1]
-        self._unknown = UNKNOWN_STD * unknown_effects(unknown_hyperparameters(self.spec, task), task)
+        unknown = [name for name in unknown_hyperparameters(self.spec, task) if name not in FREE]
+        self._unknown = UNKNOWN_STD * unknown_effects(unknown, task)
         self._counts, self._medians = np.zeros((2, len(names)))
         self._seen: dict[int, list[Observation]] = {}
 
@@ -103,7 +108,7 @@ class MetaCost:
             if curve != self._seen.get(i):
                 self._seen[i] = curve
                 self._counts[i] = len(curve)
-                self._medians[i] = math.log(np.median([seen.cost for seen in curve]))
+                self._medians[i] = math.log(np.median([seen.seconds for seen in curve]))
         noise = EPOCH_STD**2 / self._counts[ids]
         cross = self._covariance(ids)
         residual = self._medians[ids] - self._expected[ids]

@@ -8,12 +8,22 @@ from qtt.types import Result, Status
 
 @dataclass(frozen=True)
 class Observation:
-    """One finished epoch of a pipeline. stderr: standard error of the score, where it is known."""
+    """One finished epoch of a pipeline.
+
+    stderr: standard error of the score, where it is known. pace: seconds that another such epoch takes, where
+    the objective says that `cost` is not that, because it found or made what others will use.
+    """
 
     fidelity: int
     score: float
     cost: float
     stderr: float | None = None
+    pace: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """What another such epoch takes."""
+        return self.cost if self.pace is None else self.pace
 
 
 class History:
@@ -41,7 +51,11 @@ class History:
             return
         curve = self._curves.setdefault(result.config_id, {})
         curve[result.fidelity] = Observation(
-            result.fidelity, result.score, result.cost, result.reported("stderr")
+            result.fidelity,
+            result.score,
+            result.cost,
+            result.reported("stderr"),
+            result.reported("pace"),
         )
         self._last[result.config_id] = max(result.fidelity, self._last.get(result.config_id, 0))
         if self._incumbent is None or result.score > self._incumbent.score:

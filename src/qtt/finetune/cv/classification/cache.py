@@ -94,7 +94,12 @@ class ImageCache:
 
     def fill(self) -> None:
         """Decode all that is kept and not yet there."""
-        self._each(self._load, np.flatnonzero(~self._ready))
+        self.prepare(np.arange(len(self._ready)))
+
+    def prepare(self, indices: NDArray[np.int64]) -> None:
+        """Decode those of some images that are kept and not yet there."""
+        kept = indices[indices < len(self._ready)]
+        self._each(self._load, kept[~self._ready[kept]])
 
     def _load(self, index: int) -> None:
         with self._lock:  # the store may be replaced

@@ -45,13 +45,12 @@ MOST = 20_000
 class Frozen:
     """Features of the training images, or a share of them, and of all validation images.
 
-    seconds: that the passes took when they were made. fresh: whether that was now.
+    seconds: that the passes took when they were made, from images that lay ready.
     """
 
     train: Labelled
     val: Labelled
     seconds: float
-    fresh: bool
 
 
 def frozen_features(card: ModelCard, settings: FinetuneSettings, task: TaskInfo, store: DataStore) -> Frozen:
@@ -68,12 +67,12 @@ def frozen_features(card: ModelCard, settings: FinetuneSettings, task: TaskInfo,
     rows = _rows(len(train), task.seed)
     labels = train.labels[torch.from_numpy(rows)]
     file = _file(network, [(train, rows), (val, None)], card, settings)
-    kept = None if file is None else _read(file)
-    found = kept or _compute(network.to(settings.device), (train, rows), val, card, settings.device)
-    if kept is None and file is not None:
-        _write(file, found, settings.cache_gb * 2**30)
-    features = (Labelled(found.train, labels), Labelled(found.val, val.labels))
-    return Frozen(*features, found.seconds, fresh=kept is None)
+    found = None if file is None else _read(file)
+    if found is None:
+        found = _compute(network.to(settings.device), (train, rows), val, card, settings.device)
+        if file is not None:
+            _write(file, found, settings.cache_gb * 2**30)
+    return Frozen(Labelled(found.train, labels), Labelled(found.val, val.labels), found.seconds)
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +157,7 @@ def _write(file: Path, found: _Found, room: int) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         with usual_permissions(temporary):
             tensors = {"train": found.train, "val": found.val}
-            save_file(tensors, temporary, metadata={"seconds": f"{found.seconds:.6g}"})
+            save_file(tensors, temporary, metadata={"seconds": repr(found.seconds)})
         temporary.replace(file)
     except (OSError, SafetensorError) as error:
         log.info("Features are not kept: %s", error)

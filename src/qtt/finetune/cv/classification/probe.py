@@ -7,28 +7,22 @@ the validation images; written back into the network it is a complete model, and
 finetuning tears the pretrained features least (LP-FT: Kumar et al., ICLR 2022).
 """
 
+import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 from torch.nn import functional
 
 from qtt.finetune.cv.classification.loss_terms import NotApplicable
-from qtt.finetune.cv.classification.scoring import Scorer
-
-Array = NDArray[np.float32]
 
 STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
 """Inverse regularisation of the logistic regression (scikit-learn's C), the strongest first."""
-
-PATIENCE = 2
-"""Weaker regularisations in a row that may be worse before the rest is left."""
 
 ITERATIONS = 200
 
@@ -103,29 +97,25 @@ def features_of(network: nn.Module, images: Tensor) -> Tensor:
     return features.float()
 
 
-def fit(train: Labelled, val: Labelled, classes: int, scorer: Scorer, balanced: bool = False) -> Fit:
-    """The classifier of training features that scores best on validation features.
+def fit(train: Labelled, val: Labelled, classes: int, balanced: bool = False) -> Fit:
+    """The classifier of training features (n, d) with the lowest loss on validation features (m, d).
 
-    Of equal scores the one with the lower loss counts. balanced: all classes weigh the same.
+    The loss and not the score, for it tells regularisations apart where few images do, and finetuning begins
+    from calibrated outputs. Weaker ones are tried until the loss rises.
+
+    balanced: all classes weigh the same.
     """
     center, scale = train.features.mean(0), train.features.std(0).clamp_min(1e-6)
     best: Fit | None = None
-    worse = 0
+    lowest = math.inf
     for strength, weight, bias in _solutions(train, center, scale, classes, balanced):
         head = Head(weight / scale, bias - (weight / scale) @ center)
-        found = Fit(head, strength, head.logits(val.features), _loss(head, train))
-        better = best is None or _merit(found, val, scorer) > _merit(best, val, scorer)
-        best, worse = (found, 0) if better or best is None else (best, worse + 1)
-        if worse >= PATIENCE:
+        loss = _loss(head, val)
+        if best is not None and loss >= lowest:
             break
+        lowest, best = loss, Fit(head, strength, head.logits(val.features), _loss(head, train))
     assert best is not None
     return best
-
-
-def _merit(found: Fit, val: Labelled, scorer: Scorer) -> tuple[float, float]:
-    hits = float((found.logits.argmax(1) == val.labels).sum())
-    score, _ = scorer.score(hits, len(val.labels), [(found.logits, val.labels)])
-    return score, -float(functional.cross_entropy(found.logits, val.labels))
 
 
 def _loss(head: Head, examples: Labelled) -> float:

@@ -57,10 +57,9 @@ def _fitted(card: ModelCard, settings: FinetuneSettings, task: TaskInfo, store: 
     frozen = frozen_features(card, settings, task, store)
     scorer = Scorer.of(task.metric, frozen.train.labels, frozen.val.labels, task.num_classes)
     balanced = bool(settings.class_weights or settings.sampler)
-    found = fit(frozen.train, frozen.val, task.num_classes, scorer, balanced)
+    found = fit(frozen.train, frozen.val, task.num_classes, balanced)
     hits = float((found.logits.argmax(1) == frozen.val.labels).sum())
     score, known = scorer.score(hits, len(frozen.val.labels), [(found.logits, frozen.val.labels)])
     loss = nn.functional.cross_entropy(found.logits, frozen.val.labels)
     info = {"train_loss": found.train_loss, "val_loss": float(loss), "lr": 0.0, "strength": found.strength}
-    pace = {} if frozen.fresh else {"anew_s": frozen.seconds}
-    return Probe(found, {"score": score, "info": info | known | pace})
+    return Probe(found, {"score": score, "info": info | known | {"pace": frozen.seconds}})

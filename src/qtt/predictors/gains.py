@@ -1,0 +1,204 @@
+"""What finetuning adds to a model's linear probe, for pipelines that begin there.
+
+A probe says, for seconds, how a model's features suit these very images, which no descriptor of model or
+dataset does. The score of a pipeline i that begins with its model's probe is, on the logit scale,
+
+  z(i, s) = z_probe + ρ(s) (w · φ_i + ε_i) + noise,    w ~ N(μ, Σ),  ε_i ~ N(0, σ²),
+
+where φ are columns of its hyperparameters, s the share of its schedule, and ρ(s) = s^p how much of the gain
+is there by then. The posterior given all gains seen in a search is exact: a Gaussian process with the kernel
+ρ(s) ρ(s′) (φᵀ Σ φ′ + σ² [same pipeline]). μ and Σ are what earlier searches taught; see `COLUMNS`.
+
+Notation: n candidates, m points, d columns.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
+
+from qtt.predictors.base import PerformancePredictor, SearchTask
+from qtt.predictors.dynamics import UNKNOWN_TASK
+from qtt.predictors.prior import logit
+from qtt.runs.history import History
+from qtt.space.horizon import begins_with_probe, is_probe, last_epoch
+from qtt.types import Config, MetaFeatures, Prediction
+
+Array = NDArray[np.float64]
+Ids = NDArray[np.int64]
+
+COLUMNS = {
+    "intercept": (0.2, 0.25),
+    "rate": (0.0, 0.15),
+    "rate²": (-0.1, 0.1),
+    "layer_decay": (0.0, 0.1),
+    "freeze_norms": (0.1, 0.15),
+    "frozen": (-0.1, 0.2),
+    "updates": (0.1, 0.1),
+    "hflip": (0.03, 0.1),
+    "augmentation": (0.0, 0.1),
+    "mixup": (-0.03, 0.1),
+    "smoothing": (0.0, 0.1),
+    "level": (-0.1, 0.1),
+}
+"""Mean and standard deviation of each weight, in logits."""
+
+POWER = 0.6
+"""p of ρ(s)."""
+
+OWN_STD, NOISE_STD = 0.2, 0.1
+"""σ of ε, and of the noise of an epoch, in logits."""
+
+UNPROBED_STD = 0.5
+"""Of the logit score of a probe that nobody has fitted."""
+
+MOST_POINTS = 6
+"""Epochs of a pipeline that are compared; of more, some of each stage of its schedule."""
+
+
+def columns(configs: Sequence[Config], task: MetaFeatures, bound: int) -> Array:
+    """φ of pipelines without `level`, which follows from their probes; (n, d - 1)."""
+    return np.array([_row(config, task, bound) for config in configs])
+
+
+def _row(config: Config, task: MetaFeatures, bound: int) -> list[float]:
+    rate = math.log10(config.get("lr", 1e-3) / 1e-4)
+    updates = task.train_images / config.get("batch_size", 32) * last_epoch(config, bound)
+    return [
+        1.0,
+        rate,
+        rate * rate,
+        float(config.get("layer_decay") is not None),
+        float(bool(config.get("freeze_norms"))),
+        float(config.get("pct_to_freeze") or 0.0),
+        math.log10(updates / 50.0),
+        float((config.get("hflip") or 0.0) > 0),
+        float(config.get("data_augmentation") is not None),
+        float((config.get("mixup") or 0.0) > 0),
+        float((config.get("smoothing") or 0.0) > 0),
+    ]
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """Gains seen: pipeline (m,), share of its schedule (m,), gain over its probe in logits (m,)."""
+
+    run: Ids
+    share: Array
+    gain: Array
+
+
+class GainsOverProbes:
+    """Predicts pipelines that begin with a probe from it, all others as another predictor does.
+
+    learned_metric: of the other predictor.
+    """
+
+    def __init__(self, others: PerformancePredictor) -> None:
+        self.others = others
+        self.learned_metric: str | None = getattr(others, "learned_metric", None)
+        self._probed: NDArray[np.bool_] = np.zeros(0, dtype=np.bool_)
+
+    def setup(self, task: SearchTask) -> None:
+        """Start a new search."""
+        self.others.setup(task)
+        configs = task.candidates.configs
+        described = task.metafeatures or UNKNOWN_TASK
+        self._probed = np.array([begins_with_probe(config) for config in configs])
+        self._probes = {str(c.get("model")): i for i, c in enumerate(configs) if is_probe(c)}
+        self._models = [str(config.get("model")) for config in configs]
+        self._last = np.array([last_epoch(config, task.max_fidelity) for config in configs], dtype=float)
+        self._static = columns(configs, described, task.max_fidelity)
+        self._known: Mapping[str, float] = {}
+        self._start, self._start_std = np.zeros((2, len(configs)))
+        self._posterior: _Posterior | None = None
+
+    def condition(self, history: History) -> None:
+        """Learn from probes, and from what was gained over them."""
+        self.others.condition(history)
+        known = {model: history.best(i) for model, i in self._probes.items()}
+        self._known = {m: float(logit(np.array(seen.score))) for m, seen in known.items() if seen is not None}
+        if not self._known:
+            self._posterior = None
+            return
+        usual = float(np.mean(list(self._known.values())))
+        self._start = np.array([self._known.get(model, usual) for model in self._models])
+        unknown = np.array([model not in self._known for model in self._models])
+        self._start_std = UNPROBED_STD * unknown
+        features = np.column_stack([self._static, self._start - 1.0])
+        self._posterior = _Posterior(features, self._points(history))
+
+    def predict(self, config_ids: Sequence[int], fidelities: Sequence[int]) -> Prediction:
+        """Logit of the best score until each fidelity; see `MetaPerformance.predict`."""
+        ids, ends = np.asarray(config_ids, dtype=np.int64), np.asarray(fidelities, dtype=np.int64)
+        mine = self._probed[ids] if self._posterior is not None else np.zeros(len(ids), dtype=np.bool_)
+        mean, std = np.zeros((2, len(ids)))
+        if not mine.all():
+            found = self.others.predict(list(ids[~mine]), list(ends[~mine]))
+            mean[~mine], std[~mine] = _on_logits(found)
+        if self._posterior is not None and mine.any():
+            gain, spread = self._posterior.predict(ids[mine], ends[mine] / self._last[ids[mine]])
+            mean[mine] = self._start[ids[mine]] + gain
+            std[mine] = np.hypot(spread, self._start_std[ids[mine]])
+        return Prediction(mean, std, link="logit")
+
+    def _points(self, history: History) -> Points:
+        run, share, gain = [], [], []
+        for i in history.observed:
+            if not self._probed[i] or self._models[i] not in self._known:
+                continue
+            curve = history.curve(i)
+            best = np.maximum.accumulate([seen.score for seen in curve])
+            chosen = np.unique(
+                np.linspace(0, len(curve) - 1, min(len(curve), MOST_POINTS)).round().astype(int)
+            )
+            for k in chosen:
+                run.append(i)
+                share.append(curve[k].fidelity / self._last[i])
+                gain.append(float(logit(best[k])) - self._start[i])
+        return Points(np.array(run, dtype=np.int64), np.array(share), np.array(gain))
+
+
+class _Posterior:
+    """Gains given points; features φ of all candidates (n, d)."""
+
+    def __init__(self, features: Array, points: Points) -> None:
+        means, stds = np.array(list(COLUMNS.values())).T
+        self._expected = features @ means
+        self._scaled = features * stds
+        self._points = points
+        self._factor, self._weights = None, np.zeros(0)
+        if len(points.run):
+            own = self._covariance(points.run, points.share)
+            self._factor = cho_factor(own + NOISE_STD**2 * np.eye(len(own)))
+            expected = points.share**POWER * self._expected[points.run]
+            self._weights = cho_solve(self._factor, points.gain - expected)
+
+    def predict(self, ids: Ids, share: Array) -> tuple[Array, Array]:
+        """Mean and standard deviation of gains until shares of schedules; both (k,)."""
+        rho = share**POWER
+        mean = rho * self._expected[ids]
+        variance = rho**2 * ((self._scaled[ids] ** 2).sum(axis=1) + OWN_STD**2)
+        if self._factor is not None:
+            cross = self._covariance(ids, share)
+            mean = mean + cross @ self._weights
+            variance = variance - (cross * cho_solve(self._factor, cross.T).T).sum(axis=1)
+        return mean, np.sqrt(np.maximum(variance, 0.0) + NOISE_STD**2)
+
+    def _covariance(self, ids: Ids, share: Array) -> Array:
+        """Of gains of pipelines `ids` (k,) with the points; (k, m)."""
+        points = self._points
+        shared = self._scaled[ids] @ self._scaled[points.run].T
+        own = OWN_STD**2 * (ids[:, None] == points.run)
+        return np.asarray((share[:, None] * points.share) ** POWER * (shared + own))
+
+
+def _on_logits(found: Prediction) -> tuple[Array, Array]:
+    """A prediction of scores on the scale of their logits, to the first order."""
+    if found.link == "logit":
+        return found.mean, found.std
+    mean = np.clip(found.mean, 0.01, 0.99)
+    return logit(mean), found.std / (mean * (1.0 - mean))
