@@ -32,10 +32,10 @@ Ids = NDArray[np.int64]
 
 COLUMNS = {
     "intercept": (0.2, 0.25),
-    "rate": (0.0, 0.15),
-    "rate²": (-0.1, 0.1),
-    "layer_decay": (0.0, 0.1),
-    "freeze_norms": (0.1, 0.15),
+    "rate": (0.05, 0.15),
+    "hot": (-1.0, 0.4),
+    "layer_decay": (0.05, 0.1),
+    "norms": (-1.0, 0.5),
     "frozen": (-0.1, 0.2),
     "updates": (0.1, 0.1),
     "hflip": (0.03, 0.1),
@@ -44,7 +44,15 @@ COLUMNS = {
     "smoothing": (0.0, 0.1),
     "level": (-0.1, 0.1),
 }
-"""Mean and standard deviation of each weight, in logits."""
+"""Mean and standard deviation of each weight, in logits.
+
+rate: tenfold steps of the mean learning rate of all layers above 1e-4; hot: its square where it is above;
+norms: that batch norms train; frozen: share of the backbone; updates: tenfold steps above 50; level: logit of
+the probe above 1.
+"""
+
+BLOCKS = 16
+"""Of a usual network, over which layer decay spreads the rate."""
 
 POWER = 0.6
 """p of ρ(s)."""
@@ -65,14 +73,16 @@ def columns(configs: Sequence[Config], task: MetaFeatures, bound: int) -> Array:
 
 
 def _row(config: Config, task: MetaFeatures, bound: int) -> list[float]:
-    rate = math.log10(config.get("lr", 1e-3) / 1e-4)
+    decay = config.get("layer_decay")
+    usual = 1.0 if decay is None else (1.0 - decay**BLOCKS) / (1.0 - decay) / BLOCKS
+    rate = math.log10(config.get("lr", 1e-3) * usual / 1e-4)
     updates = task.train_images / config.get("batch_size", 32) * last_epoch(config, bound)
     return [
         1.0,
         rate,
-        rate * rate,
-        float(config.get("layer_decay") is not None),
-        float(bool(config.get("freeze_norms"))),
+        max(rate, 0.0) ** 2,
+        float(decay is not None),
+        float(not config.get("freeze_norms")),
         float(config.get("pct_to_freeze") or 0.0),
         math.log10(updates / 50.0),
         float((config.get("hflip") or 0.0) > 0),
@@ -132,17 +142,22 @@ class GainsOverProbes:
         self._posterior = _Posterior(features, self._points(history))
 
     def predict(self, config_ids: Sequence[int], fidelities: Sequence[int]) -> Prediction:
-        """Logit of the best score until each fidelity; see `MetaPerformance.predict`."""
+        """Logit of the best score until each fidelity, mean and std, both (m,).
+
+        Where no pipeline begins with a probe, or none was fitted, whatever the other predictor says.
+        """
         ids, ends = np.asarray(config_ids, dtype=np.int64), np.asarray(fidelities, dtype=np.int64)
-        mine = self._probed[ids] if self._posterior is not None else np.zeros(len(ids), dtype=np.bool_)
+        mine = self._probed[ids]
+        if self._posterior is None or not mine.any():
+            return self.others.predict(config_ids, fidelities)
         mean, std = np.zeros((2, len(ids)))
+        gain, spread = self._posterior.predict(ids[mine], ends[mine] / self._last[ids[mine]])
+        mean[mine] = self._start[ids[mine]] + gain
+        std[mine] = np.hypot(spread, self._start_std[ids[mine]])
         if not mine.all():
-            found = self.others.predict(list(ids[~mine]), list(ends[~mine]))
-            mean[~mine], std[~mine] = _on_logits(found)
-        if self._posterior is not None and mine.any():
-            gain, spread = self._posterior.predict(ids[mine], ends[mine] / self._last[ids[mine]])
-            mean[mine] = self._start[ids[mine]] + gain
-            std[mine] = np.hypot(spread, self._start_std[ids[mine]])
+            mean[~mine], std[~mine] = _on_logits(
+                self.others.predict(ids[~mine].tolist(), ends[~mine].tolist())
+            )
         return Prediction(mean, std, link="logit")
 
     def _points(self, history: History) -> Points:
