@@ -14,7 +14,7 @@ from qtt.space.horizon import probe_of
 from qtt.types import Candidates, MetaFeatures, ModelCard, Prediction, Result
 
 CARDS = tuple(ModelCard(name, name, "f", 1.0, 64) for name in ("good", "bad", "unprobed"))
-GENTLE = {"head_init": "probe", "lr": 3e-4, "batch_size": 32, "schedule_epochs": 5, "freeze_norms": True}
+GENTLE = {"head_init": "probe", "lr": 1e-4, "batch_size": 32, "schedule_epochs": 5, "freeze_norms": True}
 OTHER = {"model": "good", "lr": 1e-3, "batch_size": 32}
 CONFIGS = (
     probe_of("good"),
