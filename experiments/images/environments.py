@@ -1,7 +1,7 @@
 """Environments of their own for the tools that qtt does not depend on, made when they are first needed.
 
-They lie below the folder of the experiment's output. What fails to be installed is told, and tried again at the
-next need.
+They lie below the folder of the experiment's output. What fails to be installed is told, and tried again at
+the next need.
 """
 
 import importlib.metadata

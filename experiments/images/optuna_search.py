@@ -18,6 +18,7 @@ from points import IMAGE_SIZE, Clock, Job, Point, answer, job_of, parser
 
 from qtt.cli.configuration import composed, plain
 from qtt.cli.parts import space_over
+from qtt.evaluation.memory import keep_memory
 from qtt.finetune.cv.classification.evaluate import evaluate_model
 from qtt.finetune.cv.classification.script import finetune_script
 from qtt.runs.kept_models import KeptModel
@@ -132,4 +133,5 @@ class Objective:
 
 
 if __name__ == "__main__":
+    keep_memory()
     answer(search, job_of(parser(__doc__).parse_args()))

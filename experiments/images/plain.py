@@ -3,8 +3,8 @@
 tf_efficientnet_lite0 with a new classifier of small weights (timm's `reset_classifier`; the one that timm
 builds starts with losses of 9 to 23); AdamW with 1e-3 for the classifier and 1e-4 for the rest, weight decay
 0.01; batches of 32; random crops of 70 to 100 % of the image (torchvision's RandomResizedCrop), never
-mirrored; cross-entropy. The first epoch, at full rate, tells how many fit into the budget; over the others the
-rates fall as a cosine. The epoch that does best on validation counts.
+mirrored; cross-entropy. The first epoch, at full rate, tells how many fit into the budget; over the others
+the rates fall as a cosine. The epoch that does best on validation counts.
 """
 
 import math
@@ -24,6 +24,8 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import RandomResizedCrop
 
 from qtt.data.image_folder import scan_image_folder
+from qtt.evaluation.memory import keep_memory
+from qtt.finetune.cv.classification.model import in_fast_layout
 from qtt.hub.model_hub import load_hub
 from qtt.hub.weights import create_model
 from qtt.types import ModelCard
@@ -41,7 +43,8 @@ def plain(job: Job) -> Iterator[Point]:
     torch.manual_seed(job.seed)
     card = load_hub("folder", [MODEL], job.hub).cards[0]
     pixels = Pixels(scan_image_folder(job.images))
-    network = create_model(card, len(pixels.folder.class_names), weights_dir=job.hub)
+    classes = len(pixels.folder.class_names)
+    network = in_fast_layout(create_model(card, classes, weights_dir=job.hub))
     finetuning = Finetuning(network, card, pixels, optimizer_of(network))
     best, epochs, epoch = -1.0, 1, 0
     while epoch < epochs:
@@ -115,4 +118,5 @@ class Finetuning:
 
 
 if __name__ == "__main__":
+    keep_memory()
     answer(plain, job_of(parser(__doc__).parse_args()))

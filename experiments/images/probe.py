@@ -19,6 +19,8 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from qtt.data.image_folder import scan_image_folder
+from qtt.evaluation.memory import keep_memory
+from qtt.finetune.cv.classification.model import in_fast_layout
 from qtt.hub.model_hub import load_hub
 from qtt.hub.weights import create_model
 from qtt.types import ModelCard
@@ -35,7 +37,7 @@ def probe(job: Job) -> Iterator[Point]:
     labels = {split: pixels.labels(split) for split in ("train", "val", "test")}
     val, test, what = -1.0, 0.0, ""
     for card in sorted(load_hub("folder", weights_dir=job.hub), key=cost):
-        extract = extractor(create_model(card, None, weights_dir=job.hub))
+        extract = extractor(in_fast_layout(create_model(card, None, weights_dir=job.hub)))
         train, held = (outputs(extract, pixels.images(split, card), card) for split in ("train", "val"))
         strength, score, model = fitted(train, labels["train"], held, labels["val"])
         if score > val:
@@ -75,4 +77,5 @@ def fitted(train: Array, labels: Array, held: Array, held_labels: Array) -> tupl
 
 
 if __name__ == "__main__":
+    keep_memory()
     answer(probe, job_of(parser(__doc__).parse_args()))
