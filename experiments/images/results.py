@@ -6,7 +6,7 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 from filelock import FileLock
-from points import Point
+from points import Point, last_within
 
 NO_BUDGET, NO_SEED = 0.0, 0
 """Budget and seed of a method that has none: one run is for all budgets and seeds."""
@@ -39,6 +39,11 @@ class Run:
     seconds: float
     note: str
     points: tuple[Point, ...]
+
+    def accuracy(self, seconds: float) -> float:
+        """On the test images, of what there was after so many seconds; a guess where there was nothing."""
+        point = last_within(self.points, seconds)
+        return 1 / self.classes if point is None else point.test
 
 
 COLUMNS = (*(item.name for item in fields(Key)), "classes", "seconds", "note", "points")
