@@ -45,11 +45,14 @@ def sidecar(card: ModelCard) -> dict[str, Any]:
 
 
 def _add(card: ModelCard, place: Path | None, folder: Path) -> None:
-    """Link a network's weights into the folder, with a sidecar beside them."""
+    """Link a network's weights into the folder, with a sidecar beside them; what is there is left alone."""
     source = locate_weights(card, place)
     if source is None:
         raise ModelHubError(f"The weights of {card.name} are not on this machine: make install.")
-    link = folder / f"{card.name}.safetensors"
-    link.unlink(missing_ok=True)
-    link.symlink_to(source.resolve())
-    link.with_suffix(".json").write_text(json.dumps(sidecar(card), indent=1) + "\n", encoding="utf-8")
+    link, text = folder / f"{card.name}.safetensors", json.dumps(sidecar(card), indent=1) + "\n"
+    if not (link.exists() and link.samefile(source)):
+        link.unlink(missing_ok=True)
+        link.symlink_to(source.resolve())
+    facts = link.with_suffix(".json")
+    if not (facts.exists() and facts.read_text(encoding="utf-8") == text):
+        facts.write_text(text, encoding="utf-8")

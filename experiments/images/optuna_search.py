@@ -69,7 +69,7 @@ def suggest(trial: optuna.Trial, manager: ConfigManager) -> dict[str, Any]:
     """A pipeline: a choice for each hyperparameter that takes part, by its position among the options."""
     values: dict[str, Any] = {}
     for name in manager.space:  # parents come before their children
-        conditions = manager.space.parent_conditions_of[name]
+        conditions: list[Any] = manager.space.parent_conditions_of[name]
         if all(c.parent.name in values and c.satisfied_by_value(values) for c in conditions):
             values[name] = _suggest(trial, name, manager.domains[name])
     return dict(manager.validate(values))
@@ -78,7 +78,7 @@ def suggest(trial: optuna.Trial, manager: ConfigManager) -> dict[str, Any]:
 def _suggest(trial: optuna.Trial, name: str, domain: Any) -> Any:
     if isinstance(domain, Range):
         draw = trial.suggest_int if domain.integer else trial.suggest_float
-        return draw(name, domain.lower, domain.upper, log=domain.log)  # type: ignore[operator]
+        return draw(name, domain.lower, domain.upper, log=domain.log)
     last = len(domain.values) - 1
     ordered = domain.ordered
     place = trial.suggest_int(name, 0, last) if ordered else trial.suggest_categorical(name, range(last + 1))

@@ -93,7 +93,7 @@ class Finetuning:
         """The next one of so many epochs."""
         self.network.train()
         images, labels = self.pixels.images("train", self.card), self._labels("train")
-        batches = torch.randperm(len(images)).split(BATCH)
+        batches = torch.split(torch.randperm(len(images)), BATCH)
         for number, chosen in enumerate(batches):
             if len(chosen) == 1 and number:  # batch norm can make nothing of one image
                 continue

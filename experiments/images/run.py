@@ -16,12 +16,13 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
 from environments import NotInstalledError
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from methods import CHECKOUT, HERE, METHODS, Call, Places
 from points import read_points
 from results import NO_BUDGET, NO_SEED, Key, Run, append_run, finished
@@ -159,20 +160,16 @@ def axes_of(options: argparse.Namespace) -> dict[str, Sequence[str]]:
 
 def run_missing(bench: Bench, keys: Sequence[Key], *, retry: bool) -> None:
     """Run what the results lack, unless another process is at it."""
+    claims = bench.out / "claims"
+    claims.mkdir(parents=True, exist_ok=True)
     for number, key in enumerate(keys, start=1):
-        if key in finished(bench.results, failed=not retry):
-            continue
-        claim = FileLock(bench.out / "claims" / f"{key}.lock")
-        Path(claim.lock_file).parent.mkdir(parents=True, exist_ok=True)
-        if not claim.acquire(blocking=False, poll_interval=0):
-            continue
-        with claim:
+        with suppress(Timeout), FileLock(claims / f"{key}.lock", blocking=False):
             if key in finished(bench.results, failed=not retry):
                 continue
             LOG.info("%d of %d: %s …", number, len(keys), key)
             run = bench.run(key)
             append_run(bench.results, run)
-        LOG.info("  %s", said(run))
+            LOG.info("  %s", said(run))
 
 
 def said(run: Run) -> str:

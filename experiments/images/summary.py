@@ -26,7 +26,7 @@ REFERENCE, PROBE = "qtt", "probe"
 class Table:
     """All runs that have not failed.
 
-    timeless: methods without budget and seed, a run of which stands for every one that others have on the set.
+    timeless: methods without budget and seed; a run of theirs stands for all that others have on its set.
     """
 
     runs: dict[Key, Run]
