@@ -69,7 +69,7 @@ def suggest(trial: optuna.Trial, manager: ConfigManager) -> dict[str, Any]:
     """A pipeline: a choice for each hyperparameter that takes part, by its position among the options."""
     values: dict[str, Any] = {}
     for name in manager.space:  # parents come before their children
-        conditions: list[Any] = manager.space.parent_conditions_of[name]
+        conditions: Any = manager.space.parent_conditions_of[name]
         if all(c.parent.name in values and c.satisfied_by_value(values) for c in conditions):
             values[name] = _suggest(trial, name, manager.domains[name])
     return dict(manager.validate(values))

@@ -221,6 +221,10 @@ def main() -> int:
     places = Places(out / "hub", out / "environments", options.source.resolve(), old)
     bench = Bench((options.shared / "images").resolve(), out, places)
     keys = list(grid(axes_of(options)))
+    absent = sorted({key.set for key in keys if not (bench.images / key.set / "train").is_dir()})
+    if absent:
+        LOG.error("%s has no %s; correct --shared or --only set=…", bench.images, ", ".join(absent))
+        return 2
     missing = [key for key in keys if key not in finished(bench.results, failed=not options.retry)]
     seconds = sum(key.budget for key in missing)
     LOG.info("%d of %d runs are missing, budgets of %.1f hours", len(missing), len(keys), seconds / 3600)

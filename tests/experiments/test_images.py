@@ -205,6 +205,21 @@ def test_values_of_the_command_line_replace_an_axis(load: Load) -> None:
             run._axis(wrong)
 
 
+def test_a_set_that_is_not_there_is_told_at_once(load: Load, tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        str(SCRIPTS / "run.py"),
+        "--shared",
+        str(tmp_path),
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    done = subprocess.run([*command, "--only", "set=moon", "--dry-run"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert f"{tmp_path / 'images'} has no moon" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_clock_stands_while_it_is_told_to(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     moments = iter((110.0, 110.0, 150.0, 151.0))
     clock = load("points").Clock(100.0)
