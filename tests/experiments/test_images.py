@@ -38,6 +38,29 @@ sys.exit(3 if words["--images"].endswith("bad") else 0)
 """
 
 
+SEARCH = """
+import json, os, sys, time
+words = dict(word.split("=", 1) for word in sys.argv[1:])
+folder = words["run_dir"].strip("'") + "/incumbent"
+os.makedirs(folder)
+for name in ("task.json", "candidates.json"):
+    open(f"{folder}/../{name}", "w").write("{}")
+for score in (0.25, 0.5) if words["optimizer"] == "good" else ():
+    facts = {"score": score, "config": {"model": "net"}, "config_id": 4, "fidelity": 2}
+    for name, text in (("weights.safetensors", str(score / 2)), ("model.json", json.dumps(facts))):
+        open(f"{folder}/next", "w").write(text)
+        os.replace(f"{folder}/next", f"{folder}/{name}")
+    time.sleep(2.5)
+sys.exit(words["optimizer"] != "good")
+"""
+
+EVALUATE = """
+def evaluate_incumbent(folder):
+    return {"test accuracy": float(open(folder + "/incumbent/weights.safetensors").read())}
+"""
+"""A `qtt` of another checkout, whose search and test only pretend."""
+
+
 def write_weights(folder: Path) -> Path:
     """A network whose preprocessing and padding are its own, as its sidecar says."""
     folder.mkdir()
@@ -276,6 +299,44 @@ def test_incumbents_are_kept_whole_and_once(load: Load, tmp_path: Path) -> None:
     assert [(one.published, one.facts["score"]) for one in incumbents.kept] == [(1000.0, 0.5), (1002.0, 0.7)]
     for one in incumbents.kept:
         assert (one.folder / "incumbent" / "weights.safetensors").read_text() == str(one.facts["score"])
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """Of a `qtt` that pretends."""
+    package = tmp_path / "checkout" / "src" / "qtt"
+    task = package / "finetune" / "cv" / "classification"
+    task.mkdir(parents=True)
+    (task / "__init__.py").write_text(EVALUATE)
+    (package / "run.py").write_text(SEARCH)
+    for folder in (package, package / "finetune", package / "finetune" / "cv"):
+        (folder / "__init__.py").touch()
+    return tmp_path / "checkout"
+
+
+def test_a_search_of_another_checkout_is_watched_and_tested(
+    load: Load, tmp_path: Path, checkout: Path
+) -> None:
+    search, job = load("qtt_search").search, make_job(load, tmp_path, tmp_path)
+    first, second = search(job, checkout, ["optimizer=good"])
+    assert (first.val, first.test, first.what) == (0.25, 0.125, "net #4 epoch 2")
+    assert (second.val, second.test) == (0.5, 0.25)
+    assert second.seconds - first.seconds >= 2.5, "when it was there, not when it was looked at"
+
+
+def test_a_search_without_a_finished_epoch_has_no_points(load: Load, tmp_path: Path, checkout: Path) -> None:
+    search, job = load("qtt_search").search, make_job(load, tmp_path, tmp_path)
+    assert list(search(job, checkout, ["optimizer=late"])) == []
+
+
+def test_what_cannot_be_installed_is_told(
+    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environments = load("environments")
+    nowhere = tmp_path / "nowhere"
+    monkeypatch.setattr(environments, "PACKAGES", {environments.OPTUNA: str(nowhere)})
+    with pytest.raises(environments.NotInstalledError, match=str(nowhere)):
+        environments.python_of(environments.OPTUNA, tmp_path / "environments")
 
 
 def make_runs(load: Load) -> list[Any]:
