@@ -11,7 +11,7 @@ from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -337,6 +337,39 @@ def test_what_cannot_be_installed_is_told(
     monkeypatch.setattr(environments, "PACKAGES", {environments.OPTUNA: str(nowhere)})
     with pytest.raises(environments.NotInstalledError, match=str(nowhere)):
         environments.python_of(environments.OPTUNA, tmp_path / "environments")
+
+
+class Chance:
+    """A trial of Optuna that suggests anything."""
+
+    def __init__(self, seed: int) -> None:
+        self._rng = np.random.default_rng(seed)
+
+    def suggest_int(self, name: str, low: int, high: int, log: bool = False) -> int:
+        return int(self._rng.integers(low, high + 1))
+
+    def suggest_float(self, name: str, low: float, high: float, log: bool = False) -> float:
+        return float(self._rng.uniform(low, high))
+
+    def suggest_categorical(self, name: str, choices: Any) -> Any:
+        return choices[int(self._rng.integers(len(choices)))]
+
+
+def test_optuna_searches_the_space_of_qtt(
+    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    optuna = SimpleNamespace(Trial=Chance, TrialPruned=RuntimeError)
+    monkeypatch.setitem(sys.modules, "optuna", optuna)  # type: ignore[arg-type]
+    job = make_job(load, tmp_path, write_image_folder(tmp_path / "colours"))
+    write_weights(tmp_path / "hub")
+    search = load("optuna_search")
+    manager, task = search.problem(job)
+    assert (task.settings["image_size"], task.settings["device"]) == (128, "cpu")
+    found = [search.suggest(Chance(seed), manager) for seed in range(100)]
+    assert all(manager.validate(config) == config for config in found)
+    assert {name for config in found for name in config} == set(manager.domains)
+    chosen = {config["opt"] for config in found}
+    assert chosen == set(manager.domains["opt"].all())
 
 
 def make_runs(load: Load) -> list[Any]:
