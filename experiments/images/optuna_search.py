@@ -2,7 +2,8 @@
 
 Space, settings and training are those of `python -m qtt.run +experiment=image_folder`: every pipeline is
 trained by `finetune_script`, each of whose epochs the pruner is told. `bootstrap_count=3` because it would
-otherwise let the first trial, which it can compare with nothing, run to its 50th epoch.
+otherwise let the first trial of each bracket, which it can compare with nothing, run to its 50th epoch.
+Brackets first prune at 1, 3, 9 and 27 epochs, so that one trial may still take most of a minute's budget.
 """
 
 import math
@@ -33,7 +34,6 @@ PRUNER = {"min_resource": 1, "reduction_factor": 3, "bootstrap_count": 3}
 def search(job: Job) -> Iterator[Point]:
     """A point for each network that was the best on validation so far."""
     manager, task = problem(job)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
         direction="maximize",
         sampler=optuna.samplers.TPESampler(seed=job.seed),

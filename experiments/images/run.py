@@ -183,15 +183,16 @@ def said(run: Run) -> str:
 
 
 def _axis(text: str) -> tuple[str, list[str]]:
-    name, _, values = text.partition("=")
-    known = {"method": METHODS.keys()}.get(name)
-    strangers = [value for value in values.split(",") if known is not None and value not in known]
-    if name not in AXES or not values or strangers:
-        raise argparse.ArgumentTypeError(f"{text!r} is no AXIS=VALUE[,VALUE…] with one of {', '.join(AXES)}")
-    if name in ("budget", "seed"):
-        for value in values.split(","):
-            float(value)
-    return name, values.split(",")
+    """`set=dtd,trashnet` as an axis and its values."""
+    name, _, listed = text.partition("=")
+    values = listed.split(",")
+    strangers = name == "method" and not METHODS.keys() >= set(values)
+    numbers = name in ("budget", "seed") and not all(map(str.isdecimal, values))
+    if name not in AXES or not listed or strangers or numbers:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no AXIS=VALUE[,VALUE…]: set, method ({', '.join(METHODS)}), budget or seed"
+        )
+    return name, values
 
 
 def _arguments() -> argparse.Namespace:

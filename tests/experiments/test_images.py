@@ -223,7 +223,7 @@ def test_values_of_the_command_line_replace_an_axis(load: Load) -> None:
     assert run.axes_of(Namespace(long=True, old_source=None, only=[]))["method"] == [
         *("probe", "qtt", "autogluon")
     ]
-    for wrong in ("colour=red", "method=magic", "seed"):
+    for wrong in ("colour=red", "method=magic", "seed", "budget=long"):
         with pytest.raises(Exception, match="AXIS=VALUE"):
             run._axis(wrong)
 
