@@ -39,6 +39,9 @@ def draw(panels: Mapping[float, Mapping[str, Sequence[Run]]]) -> Figure:
 def _panel(axes: Axes, budget: float, runs: Mapping[str, Sequence[Run]]) -> None:
     methods = [method for method in runs if runs[method]]
     shared = shared_keys([runs[method] for method in methods])
+    if not shared:
+        axes.set_title(f"{budget:g} s: the methods have no runs in common")
+        return
     times = np.linspace(0.0, budget, MOMENTS)
     curves = [
         over_time([run for run in runs[method] if _place(run.key) in shared], times) for method in methods

@@ -424,6 +424,10 @@ def test_curves_compare_the_runs_that_all_methods_have(load: Load) -> None:
     figure = curves.draw({10.0: runs})
     (axes,) = figure.axes
     assert [line.get_label() for line in axes.lines] == ["probe", "qtt", "plain"]
+    apart = {"qtt": runs["qtt"][:1], "plain": runs["plain"][1:]}
+    (axes,) = curves.draw({10.0: apart}).axes
+    assert not axes.lines
+    assert "no runs in common" in axes.get_title()
 
 
 def make_job(load: Load, tmp_path: Path, images: Path) -> Any:
