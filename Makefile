@@ -76,6 +76,10 @@ format: $(VENV)/.installed-dev  ## put the code into shape
 bench-finetune: $(VENV)/.installed-dev  ## what finetuning costs beyond its forward and backward passes
 	@$(BIN)/python experiments/finetune_speed/bench.py $(ARGS)
 
+.PHONY: bench-images
+bench-images: $(VENV)/.installed-dev  ## hours: the search against probes and other tools on real images (ARGS="--shared …")
+	@$(BIN)/python experiments/images/run.py $(ARGS)
+
 OUT ?= build/gpu_check
 
 .PHONY: gpu-check
