@@ -3,11 +3,12 @@
 A probe says, for seconds, how a model's features suit these very images, which no descriptor of model or
 dataset does. The score of a pipeline i that begins with its model's probe is, on the logit scale,
 
-  z(i, s) = z_probe + ρ(s) (w · φ_i + ε_i) + noise,    w ~ N(μ, Σ),  ε_i ~ N(0, σ²),
+  z(i, s) = z_probe + ρ(s) (w · φ_i + ε_i) + (1 − s)² v + noise,    w, v ~ N(μ, Σ),  ε_i ~ N(0, σ²),
 
-where φ are columns of its hyperparameters, s the share of its schedule, and ρ(s) = s^p how much of the gain
-is there by then. The posterior given all gains seen in a search is exact: a Gaussian process with the kernel
-ρ(s) ρ(s′) (φᵀ Σ φ′ + σ² [same pipeline]). μ and Σ are what earlier searches taught; see `COLUMNS`.
+where φ are columns of its hyperparameters, s the share of its schedule, ρ(s) = s^p how much of the gain is
+there by then, and v what it loses at first, when steps are large. The posterior given all gains seen in a
+search is exact: a Gaussian process with the kernel ψᵀ Σ ψ′ + ρ(s) ρ(s′) σ² [same pipeline] of the columns
+ψ = (ρ(s) φ, (1 − s)²). μ and Σ are what earlier searches taught; see `COLUMNS`.
 
 Notation: n candidates, m points, d columns.
 """
@@ -32,8 +33,8 @@ Ids = NDArray[np.int64]
 
 COLUMNS = {
     "intercept": (0.2, 0.25),
-    "rate": (0.05, 0.15),
-    "hot": (-1.0, 0.4),
+    "rate": (0.1, 0.15),
+    "hot": (-2.0, 0.8),
     "layer_decay": (0.05, 0.1),
     "norms": (-1.0, 0.5),
     "frozen": (-0.1, 0.2),
@@ -43,12 +44,13 @@ COLUMNS = {
     "mixup": (-0.03, 0.1),
     "smoothing": (0.0, 0.1),
     "level": (-0.1, 0.1),
+    "dip": (-0.35, 0.2),
 }
 """Mean and standard deviation of each weight, in logits.
 
-rate: tenfold steps of the mean learning rate of all layers above 1e-4; hot: its square where it is above;
+rate: tenfold steps of the mean learning rate of all layers above 1e-4; hot: the square of those above 2e-4;
 norms: that batch norms train; frozen: share of the backbone; updates: tenfold steps above 50; level: logit of
-the probe above 1.
+the probe above 1; dip: v.
 """
 
 BLOCKS = 16
@@ -68,7 +70,7 @@ MOST_POINTS = 6
 
 
 def columns(configs: Sequence[Config], task: MetaFeatures, bound: int) -> Array:
-    """φ of pipelines without `level`, which follows from their probes; (n, d - 1)."""
+    """φ of pipelines without `level`, which follows from their probes; (n, d - 2)."""
     return np.array([_row(config, task, bound) for config in configs])
 
 
@@ -80,7 +82,7 @@ def _row(config: Config, task: MetaFeatures, bound: int) -> list[float]:
     return [
         1.0,
         rate,
-        max(rate, 0.0) ** 2,
+        max(rate - 0.3, 0.0) ** 2,
         float(decay is not None),
         float(not config.get("freeze_norms")),
         float(config.get("pct_to_freeze") or 0.0),
@@ -178,37 +180,40 @@ class GainsOverProbes:
 
 
 class _Posterior:
-    """Gains given points; features φ of all candidates (n, d)."""
+    """Gains given points; features φ of all candidates (n, d - 1)."""
 
     def __init__(self, features: Array, points: Points) -> None:
-        means, stds = np.array(list(COLUMNS.values())).T
-        self._expected = features @ means
-        self._scaled = features * stds
+        self._features = features
+        self._means, self._stds = np.array(list(COLUMNS.values())).T
         self._points = points
+        self._seen = self._columns(points.run, points.share)
         self._factor, self._weights = None, np.zeros(0)
         if len(points.run):
-            own = self._covariance(points.run, points.share)
+            own = self._covariance(points.run, points.share, self._seen)
             self._factor = cho_factor(own + NOISE_STD**2 * np.eye(len(own)))
-            expected = points.share**POWER * self._expected[points.run]
-            self._weights = cho_solve(self._factor, points.gain - expected)
+            self._weights = cho_solve(self._factor, points.gain - self._seen @ self._means)
 
     def predict(self, ids: Ids, share: Array) -> tuple[Array, Array]:
         """Mean and standard deviation of gains until shares of schedules; both (k,)."""
-        rho = share**POWER
-        mean = rho * self._expected[ids]
-        variance = rho**2 * ((self._scaled[ids] ** 2).sum(axis=1) + OWN_STD**2)
+        psi = self._columns(ids, share)
+        mean = psi @ self._means
+        variance = ((psi * self._stds) ** 2).sum(axis=1) + (share**POWER * OWN_STD) ** 2
         if self._factor is not None:
-            cross = self._covariance(ids, share)
+            cross = self._covariance(ids, share, psi)
             mean = mean + cross @ self._weights
             variance = variance - (cross * cho_solve(self._factor, cross.T).T).sum(axis=1)
         return mean, np.sqrt(np.maximum(variance, 0.0) + NOISE_STD**2)
 
-    def _covariance(self, ids: Ids, share: Array) -> Array:
+    def _columns(self, ids: Ids, share: Array) -> Array:
+        """ψ of pipelines at shares of their schedules; (k, d)."""
+        return np.column_stack([share[:, None] ** POWER * self._features[ids], (1.0 - share) ** 2])
+
+    def _covariance(self, ids: Ids, share: Array, psi: Array) -> Array:
         """Of gains of pipelines `ids` (k,) with the points; (k, m)."""
         points = self._points
-        shared = self._scaled[ids] @ self._scaled[points.run].T
+        shared = (psi * self._stds**2) @ self._seen.T
         own = OWN_STD**2 * (ids[:, None] == points.run)
-        return np.asarray((share[:, None] * points.share) ** POWER * (shared + own))
+        return np.asarray(shared + (share[:, None] * points.share) ** POWER * own)
 
 
 def _on_logits(found: Prediction) -> tuple[Array, Array]:
