@@ -3,12 +3,12 @@
 A probe says, for seconds, how a model's features suit these very images, which no descriptor of model or
 dataset does. The score of a pipeline i that begins with its model's probe is, on the logit scale,
 
-  z(i, s) = z_probe + ρ(s) (w · φ_i + ε_i) + (1 − s)² v + noise,    w, v ~ N(μ, Σ),  ε_i ~ N(0, σ²),
+  z(i, s) = z_probe + ρ(s) (w · φ_i + u_model + ε_i) + (1 − s)² v + noise,    w, v ~ N(μ, Σ),
 
 where φ are columns of its hyperparameters, s the share of its schedule, ρ(s) = s^p how much of the gain is
 there by then, and v what it loses at first, when steps are large. The posterior given all gains seen in a
-search is exact: a Gaussian process with the kernel ψᵀ Σ ψ′ + ρ(s) ρ(s′) σ² [same pipeline] of the columns
-ψ = (ρ(s) φ, (1 − s)²). μ and Σ are what earlier searches taught; see `COLUMNS`.
+search is exact: a Gaussian process with the kernel ψᵀ Σ ψ′ + ρ(s) ρ(s′) (τ² [same model] + σ² [same
+pipeline]) of the columns ψ = (ρ(s) φ, (1 − s)²). μ and Σ are what earlier searches taught; see `COLUMNS`.
 
 Notation: n candidates, m points, d columns.
 """
@@ -59,8 +59,8 @@ BLOCKS = 16
 POWER = 0.6
 """p of ρ(s)."""
 
-OWN_STD, NOISE_STD = 0.2, 0.1
-"""σ of ε, and of the noise of an epoch, in logits."""
+MODEL_STD, OWN_STD, NOISE_STD = 0.2, 0.15, 0.1
+"""τ of u, σ of ε, and that of the noise of an epoch, in logits."""
 
 UNPROBED_STD = 0.5
 """Of the logit score of a probe that nobody has fitted."""
@@ -141,7 +141,8 @@ class GainsOverProbes:
         unknown = np.array([model not in self._known for model in self._models])
         self._start_std = UNPROBED_STD * unknown
         features = np.column_stack([self._static, self._start - 1.0])
-        self._posterior = _Posterior(features, self._points(history))
+        model = np.unique(self._models, return_inverse=True)[1]
+        self._posterior = _Posterior(features, model, self._points(history))
 
     def predict(self, config_ids: Sequence[int], fidelities: Sequence[int]) -> Prediction:
         """Logit of the best score until each fidelity, mean and std, both (m,).
@@ -180,10 +181,11 @@ class GainsOverProbes:
 
 
 class _Posterior:
-    """Gains given points; features φ of all candidates (n, d - 1)."""
+    """Gains given points; features φ (n, d - 1) and model (n,) of all candidates."""
 
-    def __init__(self, features: Array, points: Points) -> None:
+    def __init__(self, features: Array, model: Ids, points: Points) -> None:
         self._features = features
+        self._model = model
         self._means, self._stds = np.array(list(COLUMNS.values())).T
         self._points = points
         self._seen = self._columns(points.run, points.share)
@@ -197,7 +199,7 @@ class _Posterior:
         """Mean and standard deviation of gains until shares of schedules; both (k,)."""
         psi = self._columns(ids, share)
         mean = psi @ self._means
-        variance = ((psi * self._stds) ** 2).sum(axis=1) + (share**POWER * OWN_STD) ** 2
+        variance = ((psi * self._stds) ** 2).sum(axis=1) + share ** (2 * POWER) * (MODEL_STD**2 + OWN_STD**2)
         if self._factor is not None:
             cross = self._covariance(ids, share, psi)
             mean = mean + cross @ self._weights
@@ -213,6 +215,7 @@ class _Posterior:
         points = self._points
         shared = (psi * self._stds**2) @ self._seen.T
         own = OWN_STD**2 * (ids[:, None] == points.run)
+        own = own + MODEL_STD**2 * (self._model[ids][:, None] == self._model[points.run])
         return np.asarray(shared + (share[:, None] * points.share) ** POWER * own)
 
 
