@@ -40,6 +40,7 @@ from qtt.search.tuner import QuickTuner
 from qtt.space.config_manager import ConfigManager
 from qtt.space.constraints import Constraints, feasible
 from qtt.statistics.certainty import Certainty, ties
+from qtt.statistics.probes import BesideProbes
 from qtt.support.announcements import announce
 from qtt.support.console_tables import wide_console
 from qtt.support.files import write_json
@@ -122,7 +123,14 @@ def show(summary: Summary, test: Mapping[str, float], config: DictConfig, *, alo
         winner = f"Best pipeline: #{best.config_id} at epoch {best.fidelity}, {config.metric} {scored}"
         if tied := len(ties(summary.history)):
             winner += f"; ties within that error: {tied}"
-        lines = [Text(winner), *(Text(f"{k}: {v:.4f}", style="bold") for k, v in test.items()), *lines]
+        beside = BesideProbes.of(summary.history, summary.candidates)
+        probes = [] if beside is None else [Text(beside.in_words(summary.candidates))]
+        lines = [
+            *probes,
+            Text(winner),
+            *(Text(f"{k}: {v:.4f}", style="bold") for k, v in test.items()),
+            *lines,
+        ]
     lines += [Text.assemble(("Mind: ", "yellow"), warning) for warning in dataset_warnings(summary.run_dir)]
     unfinished = summary.interrupted or summary.fault is not None
     arguments = shlex.join(typed_arguments()) if unfinished else _longer(typed_arguments(), config)

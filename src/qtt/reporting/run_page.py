@@ -12,6 +12,7 @@ from qtt.reporting.run_view import RunView
 from qtt.reporting.spending import spending_chart
 from qtt.reporting.tradeoffs import tradeoff_charts
 from qtt.statistics.certainty import ties
+from qtt.statistics.probes import BesideProbes
 from qtt.tasks.contract import BASELINE, STDERR
 
 Say = Callable[[str], None]
@@ -80,6 +81,9 @@ def _summary(view: RunView) -> str:
             if tied
             else " No other pipeline is within the standard error of the best."
         )
+    beside = BesideProbes.of(history, record.candidates)
+    if beside is not None:
+        text += f" {beside.in_words(record.candidates)}."
     for warning in view.warnings:
         text += f" Mind: {warning}"
     if view.best is None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from qtt.optimizers.base import Expectation
 from qtt.runs.history import History
+from qtt.space.horizon import is_probe
 from qtt.support.clock import Clock
 from qtt.tracking.base import SearchInfo
 from qtt.types import Budget, Config, Result, Trial
@@ -133,4 +134,5 @@ class SearchProgress:
 
 
 def _model(config: Config) -> str:
-    return str(config.get("model", ""))
+    model = str(config.get("model", ""))
+    return f"linear probe of {model}" if is_probe(config) else model
