@@ -2,7 +2,8 @@
 # Checks and measures on a GPU what no CPU can show, within eight minutes:
 #   bash experiments/gpu_check/run.sh OUT
 # Every step has a timeout of its own, and none ends the others. OUT/gpu_check.json holds all that was found,
-# OUT/*.log what was said. DEVICE=cpu runs the same without a GPU, for the script's own sake.
+# OUT/*.log what was said. DEVICE=cpu runs the same without a GPU, for the script's own sake, and the training code
+# on a pretended one.
 set -uo pipefail
 out=$(mkdir -p "${1:?usage: run.sh OUT}" && cd "$1" && pwd)
 cd "$(dirname "$0")/../.."
@@ -22,6 +23,10 @@ step() {  # step NAME SECONDS COMMAND…: its exit status and seconds are part o
 step machine 30 $check machine "$out"
 step process 90 $check process "$out"
 step tests 120 "$python" -m pytest -m gpu -rs -p no:cacheprovider tests/finetune/test_gpu.py
+if [ "$DEVICE" = cpu ]; then  # 150 tests, 20 minutes at most
+    step pretended 1200 "$python" -m pytest -n auto --dist worksteal -m "slow or not slow" -q -p \
+        no:cacheprovider tests/test_fake_cuda.py tests/finetune/test_cuda.py
+fi
 step repeat 100 $check repeat "$out"
 step throughput 120 $check throughput "$out"
 step utilisation 100 $check utilisation "$out"

@@ -13,11 +13,12 @@ from rich.console import Console
 from rich.table import Table
 
 STEPS = (
-    *("machine", "process", "tests", "repeat", "throughput"),
+    *("machine", "process", "tests", "pretended", "repeat", "throughput"),
     *("utilisation", "quickstart", "search", "leftovers"),
 )
 SAID = {
     "tests": r"(\d+ (?:passed|failed|skipped).*)",
+    "pretended": r"(\d+ (?:passed|failed|skipped).*)",
     "quickstart": r"(Best pipeline: .*|test accuracy: .*)",
     "search": r"(Best pipeline: .*|test accuracy: .*)",
 }
