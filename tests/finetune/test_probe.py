@@ -19,7 +19,7 @@ from qtt.finetune.cv.classification.inference import Classifier
 from qtt.finetune.cv.classification.loss_terms import NotApplicable
 from qtt.finetune.cv.classification.model import build_plain
 from qtt.finetune.cv.classification.module import input_scaling
-from qtt.finetune.cv.classification.probe import Head, Labelled, fit, linear_classifier
+from qtt.finetune.cv.classification.probe import Head, Labelled, features_of, fit, linear_classifier
 from qtt.finetune.cv.classification.settings import FinetuneSettings
 from qtt.runs.kept_models import WEIGHTS, KeptModel
 from qtt.space.horizon import probe_of
@@ -216,3 +216,34 @@ def test_frozen_norms_keep_their_statistics(make_pretrained_task: MakeTask) -> N
         means = [name for name in start if name.endswith("running_mean")]
         assert all(torch.equal(start[name], after[name]) for name in means) == frozen_too
         assert any(not torch.equal(start[n], after[n]) for n in start if n.endswith("weight"))
+
+
+def test_a_network_that_is_more_than_its_last_layer_has_no_probe(
+    make_pretrained_task: MakeTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = make_pretrained_task()
+    monkeypatch.setattr(frozen, "features_of", lambda network, images: features_of(network, images) + 1.0)
+    with pytest.raises(NotApplicable, match="outputs are not those of a linear layer"):
+        frozen_features(
+            task.card("test_resnet"), FinetuneSettings(device="cpu", cache_gb=0), task, DataStore()
+        )
+
+
+def test_a_pass_goes_on_with_smaller_batches_where_memory_runs_out(
+    make_pretrained_task: MakeTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, settings = make_pretrained_task(), FinetuneSettings(device="cpu", cache_gb=0)
+    card = task.card("test_resnet")
+    expected = frozen_features(card, settings, task, DataStore())
+    seen = []
+
+    def small(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
+        seen.append(len(images))
+        if len(images) > 5:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return features_of(network, images)
+
+    monkeypatch.setattr(frozen, "features_of", small)
+    found = frozen_features(card, settings, task, DataStore())
+    assert torch.allclose(found.train.features, expected.train.features, atol=1e-5)
+    assert max(seen) > 5 and sum(count for count in seen if count <= 5) >= 36

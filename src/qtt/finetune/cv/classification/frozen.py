@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from qtt.finetune.cv.classification.data import DataStore, cache_folder
 from qtt.finetune.cv.classification.image_file import FEATURES, make_room
 from qtt.finetune.cv.classification.loading import Split
+from qtt.finetune.cv.classification.loss_terms import NotApplicable
 from qtt.finetune.cv.classification.memory import is_out_of_memory, release
 from qtt.finetune.cv.classification.model import build_plain
 from qtt.finetune.cv.classification.module import input_scaling
@@ -35,7 +36,8 @@ from qtt.types import ModelCard, TaskInfo
 log = logging.getLogger(__name__)
 
 FORMAT = 1
-BATCH = 64
+BATCH, TRIED = 64, 4
+"""Images of a pass, and those on which a network is tried first."""
 
 MOST = 20_000
 """Training images that a probe learns from; of more a random share is taken."""
@@ -94,29 +96,53 @@ def _rows(images: int, seed: int) -> NDArray[np.int64]:
 def _compute(
     network: nn.Module, train: tuple[Split, NDArray[np.int64]], val: Split, card: ModelCard, device: str
 ) -> _Found:
-    begin = time.monotonic()
+    parts = (train, (val, np.arange(len(val))))
+    for split, rows in parts:
+        split.images.prepare(rows)
     network.eval()
-    parts = [_pass(network, split, rows, card, device) for split, rows in (train, (val, np.arange(len(val))))]
-    return _Found(parts[0], parts[1], time.monotonic() - begin)
+    _check_head(network, val, card, device)
+    begin = time.monotonic()
+    features = [_pass(network, split, rows, card, device) for split, rows in parts]
+    return _Found(features[0], features[1], time.monotonic() - begin)
+
+
+@torch.inference_mode()
+def _check_head(network: nn.Module, split: Split, card: ModelCard, device: str) -> None:
+    """See on a few images whether the network is its last layer on its features.
+
+    Raises:
+        NotApplicable: it is more than that.
+    """
+    images = _normalized(split, np.arange(min(len(split), TRIED)), card, device)
+    layer = linear_classifier(network)
+    features, outputs = features_of(network, images), network(images).float()
+    fits = features.shape[-1] == layer.in_features
+    if not fits or not torch.allclose(layer(features), outputs, rtol=1e-2, atol=1e-2):
+        raise NotApplicable("its outputs are not those of a linear layer on its features")
 
 
 def _pass(network: nn.Module, split: Split, rows: NDArray[np.int64], card: ModelCard, device: str) -> Tensor:
     """Features of some images on the CPU, in batches that become smaller where memory runs out."""
-    mean, scale = (tensor.to(device) for tensor in input_scaling(card.mean, card.std))
     parts: list[Tensor] = []
     done, batch = 0, BATCH
     while done < len(rows):
-        images = split.images.batch(rows[done : done + batch])
+        chosen = rows[done : done + batch]
         try:
-            parts.append(features_of(network, (images.to(device).float() - mean) * scale).cpu())
+            parts.append(features_of(network, _normalized(split, chosen, card, device)).cpu())
         except RuntimeError as error:
             if batch == 1 or not is_out_of_memory(error):
                 raise
             batch //= 2
             release()
         else:
-            done += len(images)
+            done += len(chosen)
     return torch.cat(parts)
+
+
+def _normalized(split: Split, rows: NDArray[np.int64], card: ModelCard, device: str) -> Tensor:
+    """What the network takes of some images."""
+    mean, scale = (tensor.to(device) for tensor in input_scaling(card.mean, card.std))
+    return (split.images.batch(rows).to(device).float() - mean) * scale
 
 
 def _file(
