@@ -12,7 +12,7 @@ from torch import nn
 
 from models import FAMILIES
 from pipelines import PLAIN, forget, learned, run
-from qtt.finetune.cv.classification import frozen
+from qtt.finetune.cv.classification import frozen, objective
 from qtt.finetune.cv.classification.data import DataStore
 from qtt.finetune.cv.classification.frozen import frozen_features
 from qtt.finetune.cv.classification.inference import Classifier
@@ -247,3 +247,30 @@ def test_a_pass_goes_on_with_smaller_batches_where_memory_runs_out(
     found = frozen_features(card, settings, task, DataStore())
     assert torch.allclose(found.train.features, expected.train.features, atol=1e-5)
     assert max(seen) > 5 and sum(count for count in seen if count <= 5) >= 36
+
+
+def test_a_head_that_does_not_fit_is_left_out(
+    make_pretrained_task: MakeTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = make_pretrained_task(settings={"cache_gb": 0})
+    monkeypatch.setattr(frozen, "features_of", lambda network, images: features_of(network, images) + 1.0)
+    (told,) = run(task, FROM_PROBE, 1)
+    assert told.info["not_applicable"] == {
+        "head_init": "its outputs are not those of a linear layer on its features"
+    }
+
+
+def test_pipelines_that_wait_make_room_for_a_probe(
+    make_pretrained_task: MakeTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = make_pretrained_task(settings={"cache_gb": 0})
+    run(task, PLAIN, 1, config_id=5)  # stays in memory
+
+    def full(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
+        if objective._warm._held:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return features_of(network, images)
+
+    monkeypatch.setattr(frozen, "features_of", full)
+    (told,) = run(task, probe_of("test_resnet"), 1)
+    assert told.succeeded

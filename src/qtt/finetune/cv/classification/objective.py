@@ -29,7 +29,7 @@ from qtt.finetune.cv.classification.data import DataStore
 from qtt.finetune.cv.classification.loss_terms import NotApplicable
 from qtt.finetune.cv.classification.memory import OutOfMemory
 from qtt.finetune.cv.classification.pipeline import Pipeline
-from qtt.finetune.cv.classification.probing import Probes, probed_network
+from qtt.finetune.cv.classification.probing import Probe, Probes, probed_network
 from qtt.finetune.cv.classification.recipe import Recipe
 from qtt.finetune.cv.classification.settings import FinetuneSettings
 from qtt.finetune.cv.classification.warm import WarmPipelines
@@ -48,6 +48,9 @@ _writer = CheckpointWriter()
 
 def finetune(trial: Trial, task_info: TaskInfo) -> Iterator[Result]:
     """Finetune `trial.config` until epoch `trial.fidelity`, yielding a result per epoch.
+
+    A linear probe (`qtt.space.horizon`) has one epoch, in which nothing is trained, and no checkpoint; its
+    result's `pace` is the seconds that its features took when they were made.
 
     score: `task_info.metric`, by default top-1 accuracy, on the whole validation split. cost: seconds of
     training and evaluation, and for the first epoch of building or resuming the pipeline. info: train_loss,
@@ -181,8 +184,10 @@ class _Step:
         if found is not None:
             pipeline.restore(*found)
         elif pipeline.begins_with_probe:
-            probe = _probes.of(self.recipe.model, self.settings, self.task, _data)
-            probe.found.head.into(pipeline.learner.network)
+            try:
+                self._probe().found.head.into(pipeline.learner.network)
+            except NotApplicable as reason:
+                pipeline.without("head_init", str(reason))
         return pipeline, None if self.path is None else Checkpoint(self.path)
 
     def probe(self, start: float) -> Result:
@@ -193,13 +198,26 @@ class _Step:
         """
         model = self.recipe.model
         try:
-            probe = _probes.of(model, self.settings, self.task, _data)
+            probe = self._probe()
         except NotApplicable as reason:
             raise ConfigError(f"There is no linear probe of {model}: {reason}.") from reason
         best = self.task.best_score
         if best is None or probe.record["score"] > best:
             self.save_weights(probed_network(probe, model, self.settings, self.task), 1)
         return self.result(Progress(({**probe.record, "cost": time.monotonic() - start},)), 1)
+
+    def _probe(self) -> Probe:
+        """The probe of this pipeline's model, also where other pipelines must leave memory for it.
+
+        Raises:
+            NotApplicable: there is none.
+        """
+        try:
+            return _probes.of(self.recipe.model, self.settings, self.task, _data)
+        except RuntimeError as error:
+            if not memory.is_out_of_memory(error) or not _made_room():
+                raise
+        return _probes.of(self.recipe.model, self.settings, self.task, _data)
 
     def train(self, pipeline: Pipeline) -> EpochRecord | OutOfMemory | WorkersLost:
         """Train the next epoch; a problem that another try may not have is given back."""

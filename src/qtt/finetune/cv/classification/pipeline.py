@@ -71,9 +71,9 @@ class Pipeline:
         self.scorer = Scorer.of(task.metric, train.labels, val.labels, task.num_classes)
         mixer = Mixer.of(recipe, task.num_classes)
         self.regularizers = build_regularizers(recipe, settings, task, self.learner.network, train)
-        self.not_applicable = {**self._head_trouble(), **self.regularizers.not_applicable}
-        for name, reason in self.not_applicable.items():
-            say_once(f"{name} is not applicable: {reason}. Training goes on without it.")
+        self.not_applicable: dict[str, str] = {}
+        for name, reason in {**self._head_trouble(), **self.regularizers.not_applicable}.items():
+            self.without(name, reason)
         self.module = ClassificationModule(
             self.learner.network,
             self.learner.optimizer,
@@ -91,6 +91,11 @@ class Pipeline:
         self.train_loader = Batches(train, self.order, transform, store.crews, settings.num_workers, gpu)
         eval_order = EvalOrder(len(val), max(recipe.batch_size, EVAL_BATCH))
         self.val_loader = Batches(val, eval_order, None, store.crews, 0, gpu)
+
+    def without(self, name: str, reason: str) -> None:
+        """Go on without what a hyperparameter asks for, and say why."""
+        self.not_applicable[name] = reason
+        say_once(f"{name} is not applicable: {reason}. Training goes on without it.")
 
     def train_epoch(self) -> EpochRecord:
         """Train and evaluate the next epoch; the record has no cost yet.
