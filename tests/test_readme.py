@@ -22,6 +22,7 @@ from qtt.cli.commands import COMMANDS
 from qtt.cli.configuration import config_directory
 from qtt.runs.record import RunRecord
 from qtt.space.config_manager import ConfigManager
+from qtt.space.horizon import is_probe
 from waiting import LIMIT
 
 ROOT = Path(__file__).parents[1]
@@ -82,7 +83,8 @@ def test_commands_compose_hub_and_space(overrides: list[str]) -> None:
     manager = ConfigManager(instantiate(config.search_space, models=list(hub.names)), hub)
     optimizer = instantiate(config.optimizer)(config_manager=manager, seed=config.seed)
     optimizer.setup(config.num_candidates)
-    assert len(optimizer.candidates) == config.num_candidates
+    probes = sum(map(is_probe, optimizer.candidates.configs))
+    assert len(optimizer.candidates) == config.num_candidates + probes
 
 
 @pytest.mark.parametrize("overrides", commands("qtt.benchmark"), ids=" ".join)

@@ -1,4 +1,4 @@
-"""Every hyperparameter of the search space (REFERENCE section 2) changes what training does."""
+"""Every hyperparameter of the search spaces changes what training does."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +11,7 @@ from pipelines import checkpoint, run
 from qtt.finetune.cv.classification.recipe import Recipe
 from qtt.hub.model_hub import ModelHub
 from qtt.space.config_manager import ConfigManager
+from qtt.space.hyperparameters import ADDED
 from qtt.space.search_space import build_space
 from qtt.types import TaskInfo
 
@@ -65,6 +66,10 @@ CHANGES: dict[str, tuple[tuple[dict[str, Any], dict[str, Any]], ...]] = {
     "patience_epochs": (
         ({"sched": "plateau", "patience_epochs": 2}, {"sched": "plateau", "patience_epochs": 5}),
     ),
+    "schedule_epochs": (({}, {"schedule_epochs": 5}), ({"schedule_epochs": 10}, {"schedule_epochs": 5})),
+    "head_init": (({}, {"head_init": "probe"}),),
+    "freeze_norms": (({}, {"freeze_norms": True}),),
+    "hflip": (({}, {"hflip": 0.5}),),
 }
 LATE = {"sched": 21, "decay_rate": 11, "decay_epochs": 11, "patience_epochs": 8}
 """Epochs until hyperparameters of the schedule act."""
@@ -112,7 +117,8 @@ PARENTS = {
 def test_no_hyperparameter_is_forgotten() -> None:
     """The exception, amp, changes nothing on the CPU, and says so: see test_objective."""
     hub = ModelHub("tests", (make_card("test_resnet"), make_card("test_vit")))
-    options = ConfigManager(build_space("full", models=hub), hub).options
+    options = dict(ConfigManager(build_space("full", models=hub), hub).options)
+    options |= {item.name: item.options for item in ADDED}
     assert set(options) == {*Recipe.__dataclass_fields__} - {"extras"} == {*CHANGES, "amp"}
     for name, values in options.items():
         for value in values:

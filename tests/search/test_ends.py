@@ -53,6 +53,7 @@ def test_warnings_of_the_dataset_and_the_reason_for_nothing_are_said_at_the_end(
         run_dir=tmp_path / "run",
         incumbent=view.best if best else None,
         history=history,
+        candidates=view.record.candidates,
         interrupted=False,
         fault=None,
     )

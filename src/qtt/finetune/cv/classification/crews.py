@@ -1,6 +1,7 @@
 """Batches of one epoch, made here or by processes that go on from epoch to epoch and pipeline to pipeline."""
 
 import logging
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -38,15 +39,18 @@ class Crew:
 
     def __init__(self, split: Split, workers: int, pin: bool) -> None:
         self._requests = Requests()
-        self._loader: Any = DataLoader(
-            WorkerDataset(split),
-            sampler=self._requests,
-            batch_size=None,
-            num_workers=workers,
-            persistent_workers=True,
-            pin_memory=pin,
-            generator=torch.Generator(),
-        )
+        with warnings.catch_warnings(
+            action="ignore", category=UserWarning
+        ):  # more workers than cores: asked for
+            self._loader: Any = DataLoader(
+                WorkerDataset(split),
+                sampler=self._requests,
+                batch_size=None,
+                num_workers=workers,
+                persistent_workers=True,
+                pin_memory=pin,
+                generator=torch.Generator(),
+            )
 
     def batches(self, requests: Iterable[Request], count: int) -> Iterator[Batch]:
         """One epoch of so many batches; the processes end where not all are taken.
