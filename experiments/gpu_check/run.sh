@@ -24,7 +24,7 @@ step machine 30 $check machine "$out"
 step process 90 $check process "$out"
 step tests 120 "$python" -m pytest -m gpu -rs -p no:cacheprovider tests/finetune/test_gpu.py
 if [ "$DEVICE" = cpu ]; then  # 150 tests, 20 minutes at most
-    step pretended 1200 "$python" -m pytest -n auto --dist worksteal -m "slow or not slow" -q -p \
+    step pretended 1200 "$python" -m pytest -n auto --dist worksteal -m "slow or not slow" -p \
         no:cacheprovider tests/test_fake_cuda.py tests/finetune/test_cuda.py
 fi
 step repeat 100 $check repeat "$out"

@@ -40,7 +40,8 @@ def get_pretrained_optimizer(
 
     Args:
         name: "mtlbm/micro", "mtlbm/mini" or "mtlbm/extended"; the folder of an artifact that
-            `python -m qtt.metatrain` wrote; or "cold", which knows nothing but what it sees in the search.
+            `python -m qtt.metatrain` wrote; or "cold", which knows nothing but what it sees in the search
+            (and, in a space with linear probes, what finetuning usually adds to them).
         model_hub: a hub, or what `ModelHub.load` takes: a name, a YAML file or a folder of weights. None:
             `auto`, what fits this machine; with an artifact in a folder, the artifact's own; with a space of
             your own that names no models, no hub.

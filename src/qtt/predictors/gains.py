@@ -8,7 +8,7 @@ dataset does. The score of a pipeline i that begins with its model's probe is, o
 where φ are columns of its hyperparameters, s the share of its schedule, ρ(s) = s^p how much of the gain is
 there by then, and v what it loses at first, when steps are large. The posterior given all gains seen in a
 search is exact: a Gaussian process with the kernel ψᵀ Σ ψ′ + ρ(s) ρ(s′) (τ² [same model] + σ² [same
-pipeline]) of the columns ψ = (ρ(s) φ, (1 − s)²). μ and Σ are what earlier searches taught; see `COLUMNS`.
+pipeline]) of the columns ψ = (ρ(s) φ, (1 − s)²). μ and Σ are `COLUMNS`.
 
 Notation: n candidates, m points, d columns.
 """
@@ -77,7 +77,7 @@ def columns(configs: Sequence[Config], task: MetaFeatures, bound: int) -> Array:
 
 def _row(config: Config, task: MetaFeatures, bound: int) -> list[float]:
     decay = config.get("layer_decay")
-    usual = 1.0 if decay is None else (1.0 - decay**BLOCKS) / (1.0 - decay) / BLOCKS
+    usual = 1.0 if decay is None else float(np.mean(decay ** np.arange(BLOCKS)))
     rate = math.log10(config.get("lr", 1e-3) * usual / 1e-4)
     updates = task.train_images / config.get("batch_size", 32) * last_epoch(config, bound)
     return [

@@ -12,7 +12,7 @@ from ConfigSpace import AndConjunction, Configuration, ConfigurationSpace, OrCon
 from qtt.errors import ConfigError, ModelHubError, unknown
 from qtt.hub.model_hub import ModelHub
 from qtt.space.closeness import card_distance
-from qtt.space.domains import Domain, Options, Range, domain_of
+from qtt.space.domains import Choices, Domain, Options, Range, domain_of
 from qtt.space.horizon import HEAD, probe_of
 from qtt.space.hyperparameters import OWN
 from qtt.space.own_space import space_from_dict, space_to_dict, with_hashable_options
@@ -98,9 +98,11 @@ class ConfigManager:
     def probes(self) -> list[Config]:
         """Linear probes of the space's models, the cheapest model first; none where it has no such heads."""
         heads, models = self.domains.get(HEAD), self.domains.get("model")
-        if self.hub is None or models is None or heads is None or "probe" not in heads.all():
+        if not isinstance(heads, Choices) or "probe" not in heads.values:
             return []
-        cards = [card for card in self.hub if card.name in models.all()]
+        if self.hub is None or not isinstance(models, Choices):
+            return []
+        cards = [card for card in self.hub if card.name in models.values]
         return [probe_of(card.name) for card in sorted(cards, key=lambda card: card.macs or card.params)]
 
     def validate(self, config: Mapping[str, Any]) -> Config:
