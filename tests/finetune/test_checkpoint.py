@@ -205,6 +205,7 @@ def test_a_pipeline_that_could_not_be_written_goes_on_from_disk(
     run(task, PLAIN, 1)
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", _full)
+        patch.setattr(writer, "Thread", Late)  # else the step may hear of it before it ends
         run(task, PLAIN, 2)
     forget()
     assert learned(run(task, PLAIN, 3)) == expected[1:]
