@@ -32,7 +32,7 @@ HORIZONS = (1, 2, 3, 5, 8, 12, 20, 32, 50)
 
 ACQUISITIONS = ("horizons", "multi_fidelity")
 
-PROBE_SHARE, PROBES_SHARE = 0.12, 0.4
+ONE_PROBE, ALL_PROBES = 0.12, 0.4
 """What one linear probe may take of the seconds that are left, and all of them of the whole budget."""
 
 FIRST_PROPOSAL = 8
@@ -203,8 +203,8 @@ class QuickTune(CandidateOptimizer):
             return left[0]
         spent = sum(self.history.curve(i)[-1].cost for i in begun)
         seconds = self.cost.predict(left)
-        cheap = seconds <= PROBE_SHARE * self.seconds_left
-        cheap &= spent + seconds <= PROBES_SHARE * (spent + self.seconds_left)
+        cheap = seconds <= ONE_PROBE * self.seconds_left
+        cheap &= spent + seconds <= ALL_PROBES * (spent + self.seconds_left)
         return left[int(np.argmax(cheap))] if cheap.any() else None
 
     @property

@@ -109,13 +109,8 @@ class QuickTuner:
                 "script that began it, with a larger budget."
             )
         candidates = self.optimizer.candidates
-        task = replace(task_info or TaskInfo(path=Path()), models=candidates.models)
         hub = _hub(self.optimizer)
-        task = replace(
-            task,
-            max_fidelity=self.optimizer.max_fidelity,
-            weights_dir=task.weights_dir or (hub.weights_dir if hub else None),
-        )
+        task = _completed(task_info or TaskInfo(path=Path()), self.optimizer, hub)
         if self.task is not None:
             self.task.check_metric(task)
         path = (self.path or _default_path(self.optimizer, task)).absolute()
@@ -283,6 +278,16 @@ class QuickTuner:
         if found.by_class is not None:
             found.table.attrs["by_class"] = found.by_class.to_dict("records")
         return found.table
+
+
+def _completed(task: TaskInfo, optimizer: Optimizer, hub: ModelHub | None) -> TaskInfo:
+    """The task with what its pipelines must know of the search."""
+    return replace(
+        task,
+        models=optimizer.candidates.models,
+        max_fidelity=optimizer.max_fidelity,
+        weights_dir=task.weights_dir or (hub.weights_dir if hub else None),
+    )
 
 
 def _hub(optimizer: Optimizer) -> ModelHub | None:

@@ -49,8 +49,8 @@ _writer = CheckpointWriter()
 def finetune(trial: Trial, task_info: TaskInfo) -> Iterator[Result]:
     """Finetune `trial.config` until epoch `trial.fidelity`, yielding a result per epoch.
 
-    A linear probe (`qtt.space.horizon`) has one epoch, in which nothing is trained, and no checkpoint; its
-    result's `pace` is the seconds that its features took when they were made.
+    A linear probe (`qtt.space.horizon`) has one epoch and no checkpoint: nothing is trained. The `pace` of
+    its result is the seconds that its features took when they were made.
 
     score: `task_info.metric`, by default top-1 accuracy, on the whole validation split. cost: seconds of
     training and evaluation, and for the first epoch of building or resuming the pipeline. info: train_loss,
@@ -61,9 +61,8 @@ def finetune(trial: Trial, task_info: TaskInfo) -> Iterator[Result]:
     A checkpoint is written while its epoch's result is already known; one at a time, and the last of all,
     that of the pipeline's last epoch, before its result. A process that dies meanwhile leaves the checkpoint
     before it, from which the same epoch comes again: to the bit on a CPU, and on a GPU with
-    `FinetuneSettings.deterministic`. Epochs that the checkpoint has but this step
-    was asked for are reported from there. Weights that beat `task_info.best_score` are in
-    `task_info.weights_file` before their result is reported.
+    `FinetuneSettings.deterministic`. Epochs that the checkpoint has but this step was asked for are reported
+    from there. Weights that beat `best_score` are in `weights_file` before their result is reported.
 
     Raises:
         ConfigError: config, settings or checkpoint cannot be used.
@@ -103,10 +102,9 @@ def finetune(trial: Trial, task_info: TaskInfo) -> Iterator[Result]:
             step.save_weights(pipeline.learner.network, pipeline.progress.epoch)
         step.save(pipeline)
         epoch = pipeline.progress.epoch
-        result = step.result(pipeline.progress, epoch)
         if epoch > reached:
             reached = epoch
-            yield result
+            yield step.result(pipeline.progress, epoch)
         start = time.monotonic()
 
 
