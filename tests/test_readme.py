@@ -147,7 +147,7 @@ def test_commands_after_a_search_run(
 
 OWN_TERM = """
 import torch
-from qtt.finetune.cv.classification.module import ForwardStep
+from qtt.finetune.cv.classification.forward import ForwardStep
 from qtt.hub.model_hub import load_hub
 from qtt.space.search_space import build_space
 

@@ -7,8 +7,8 @@ import pytest
 from qtt.errors import ConfigError, DatasetError, EnvironmentFault, ModelHubError
 from qtt.evaluation.faults import ENVIRONMENT, is_of_the_world
 from qtt.evaluation.step import run_step
+from qtt.finetune.cv.classification.forward import TrainingDiverged
 from qtt.finetune.cv.classification.memory import OutOfMemory
-from qtt.finetune.cv.classification.module import TrainingDiverged
 from qtt.finetune.cv.classification.writer import CheckpointError
 from qtt.types import TaskInfo, Trial
 

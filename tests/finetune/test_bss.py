@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from qtt.finetune.cv.classification.module import ForwardStep, TrainingDiverged
+from qtt.finetune.cv.classification.forward import ForwardStep, TrainingDiverged
 from qtt.finetune.cv.classification.strategies.bss import BSS, spectral_shrinkage
 
 

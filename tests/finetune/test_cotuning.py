@@ -14,9 +14,9 @@ from torch import nn
 from images import CLASSES
 from models import FAMILIES, SOURCE_CLASSES, build, make_card
 from qtt.finetune.cv.classification.data import DataStore
+from qtt.finetune.cv.classification.forward import ForwardStep
 from qtt.finetune.cv.classification.loading import Split
 from qtt.finetune.cv.classification.model import build_network
-from qtt.finetune.cv.classification.module import ForwardStep
 from qtt.finetune.cv.classification.recipe import Recipe
 from qtt.finetune.cv.classification.regularizers import Regularizers, build_regularizers
 from qtt.finetune.cv.classification.settings import FinetuneSettings

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from models import FAMILIES, build
-from qtt.finetune.cv.classification.module import ForwardStep
+from qtt.finetune.cv.classification.forward import ForwardStep
 from qtt.finetune.cv.classification.strategies.delta import Delta, feature_distance
 from qtt.finetune.cv.classification.strategies.source import Source
 

@@ -9,8 +9,9 @@ from torch.nn import functional
 
 from models import FAMILIES, build, make_card
 from qtt.finetune.cv.classification.data import DataStore
+from qtt.finetune.cv.classification.forward import ForwardStep, TrainingDiverged
 from qtt.finetune.cv.classification.mixing import Mixer
-from qtt.finetune.cv.classification.module import ClassificationModule, ForwardStep, TrainingDiverged
+from qtt.finetune.cv.classification.module import ClassificationModule
 from qtt.finetune.cv.classification.pipeline import Pipeline
 from qtt.finetune.cv.classification.recipe import Recipe
 from qtt.finetune.cv.classification.settings import FinetuneSettings

@@ -20,8 +20,9 @@ from qtt.errors import ConfigError, DatasetError, EnvironmentFault
 from qtt.finetune.cv.classification import objective
 from qtt.finetune.cv.classification.checkpoint import load_checkpoint
 from qtt.finetune.cv.classification.data import DataStore, TrainOrder
+from qtt.finetune.cv.classification.forward import TrainingDiverged
 from qtt.finetune.cv.classification.model import build_network
-from qtt.finetune.cv.classification.module import ClassificationModule, TrainingDiverged
+from qtt.finetune.cv.classification.module import ClassificationModule
 from qtt.finetune.cv.classification.recipe import Recipe
 from qtt.finetune.cv.classification.settings import FinetuneSettings
 from qtt.finetune.cv.classification.warm import WarmPipelines

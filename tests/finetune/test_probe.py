@@ -14,11 +14,11 @@ from models import FAMILIES
 from pipelines import PLAIN, forget, learned, run
 from qtt.finetune.cv.classification import frozen, objective
 from qtt.finetune.cv.classification.data import DataStore
+from qtt.finetune.cv.classification.forward import input_scaling
 from qtt.finetune.cv.classification.frozen import frozen_features
 from qtt.finetune.cv.classification.inference import Classifier
 from qtt.finetune.cv.classification.loss_terms import NotApplicable
 from qtt.finetune.cv.classification.model import build_plain
-from qtt.finetune.cv.classification.module import input_scaling
 from qtt.finetune.cv.classification.probe import Head, Labelled, features_of, fit, linear_classifier
 from qtt.finetune.cv.classification.settings import FinetuneSettings
 from qtt.runs.kept_models import WEIGHTS, KeptModel

@@ -4,9 +4,9 @@ from torch import nn
 from torch.nn import functional
 
 from models import FAMILIES, build
+from qtt.finetune.cv.classification.forward import ForwardStep
 from qtt.finetune.cv.classification.loss_terms import trainable_backbone
 from qtt.finetune.cv.classification.model import build_optimizer
-from qtt.finetune.cv.classification.module import ForwardStep
 from qtt.finetune.cv.classification.recipe import Recipe
 from qtt.finetune.cv.classification.strategies.freezing import freeze
 from qtt.finetune.cv.classification.strategies.sp import SP, squared_distance

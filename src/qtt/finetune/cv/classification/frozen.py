@@ -20,12 +20,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from qtt.finetune.cv.classification.data import DataStore, cache_folder
+from qtt.finetune.cv.classification.forward import input_scaling
 from qtt.finetune.cv.classification.image_file import FEATURES, make_room
 from qtt.finetune.cv.classification.loading import Split
 from qtt.finetune.cv.classification.loss_terms import NotApplicable
 from qtt.finetune.cv.classification.memory import is_out_of_memory, release
 from qtt.finetune.cv.classification.model import build_plain
-from qtt.finetune.cv.classification.module import input_scaling
 from qtt.finetune.cv.classification.probe import Labelled, features_of, linear_classifier
 from qtt.finetune.cv.classification.settings import FinetuneSettings
 from qtt.finetune.cv.classification.sizes import input_size

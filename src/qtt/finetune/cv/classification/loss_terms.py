@@ -33,9 +33,9 @@ from weakref import WeakValueDictionary
 from torch import nn
 
 from qtt.errors import ConfigError, QTTError
+from qtt.finetune.cv.classification.forward import Regularizer
 from qtt.finetune.cv.classification.loading import Split
 from qtt.finetune.cv.classification.model import build_source
-from qtt.finetune.cv.classification.module import Regularizer
 from qtt.finetune.cv.classification.recipe import Recipe
 from qtt.finetune.cv.classification.settings import FinetuneSettings
 from qtt.finetune.cv.classification.strategies.freezing import head_parameters

@@ -1,16 +1,19 @@
 """Running out of memory while training: recognised, explained, and its traces removed."""
 
 import gc
+from typing import TYPE_CHECKING
 
 import torch
 
 from qtt.errors import QTTError
 from qtt.evaluation.faults import EXPLAINED
-from qtt.finetune.cv.classification.pipeline import Pipeline
 from qtt.finetune.cv.classification.recipe import Recipe
 from qtt.finetune.cv.classification.settings import FinetuneSettings
 from qtt.finetune.cv.classification.writer import tensors
 from qtt.support.machine import on_gpu
+
+if TYPE_CHECKING:
+    from qtt.finetune.cv.classification.pipeline import Pipeline
 
 _SIGNS = (
     "out of memory",  # CUDA, and drivers below torch
@@ -49,7 +52,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(sign.lower() in said for sign in _SIGNS)
 
 
-def explain(error: BaseException, pipeline: Pipeline) -> OutOfMemory:
+def explain(error: BaseException, pipeline: "Pipeline") -> OutOfMemory:
     """What ran out while a pipeline trained, and what helps."""
     chunks = pipeline.module.accumulate
     split = f" in {chunks} chunks" if chunks > 1 else ""
@@ -92,7 +95,7 @@ def release() -> None:
         torch.cuda.empty_cache()
 
 
-def begin_measuring(pipeline: Pipeline) -> int:
+def begin_measuring(pipeline: "Pipeline") -> int:
     """Start to record the peak; returns the bytes of GPU memory that others than this pipeline hold."""
     if not on_gpu(pipeline.settings.device):
         return 0
@@ -101,7 +104,7 @@ def begin_measuring(pipeline: Pipeline) -> int:
     return max(torch.cuda.memory_allocated() - own - pipeline.regularizers.nbytes, 0)
 
 
-def measured(pipeline: Pipeline, others: int) -> dict[str, float]:
+def measured(pipeline: "Pipeline", others: int) -> dict[str, float]:
     """What an epoch's record says of memory.
 
     max_memory_mb: most GPU memory in 10⁶ bytes since `begin_measuring`, without `others`. The CPU's memory is

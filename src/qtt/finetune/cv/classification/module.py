@@ -1,9 +1,7 @@
 """The Lightning module: forward and loss of a batch, and sums over an epoch."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any
 
 import lightning
 import numpy as np
@@ -12,60 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from qtt.errors import QTTError
-from qtt.evaluation.faults import EXPLAINED
 from qtt.finetune.cv.classification.batch_augment import PlannedImages
+from qtt.finetune.cv.classification.forward import ForwardStep, Regularizer, TrainingDiverged, input_scaling
 from qtt.finetune.cv.classification.mixing import Mixer
 from qtt.finetune.cv.classification.strategies.features import FeatureReader
 
 CHECK_EVERY = 32
 """Updates between two looks at the loss on a GPU, each of which waits for it."""
-
-
-class TrainingDiverged(QTTError, FloatingPointError):  # noqa: N818 - says what happened, as FloatingPointError
-    """The training loss is not a finite number any more."""
-
-    info = MappingProxyType({EXPLAINED: True})
-
-
-def input_scaling(mean: tuple[float, ...], std: tuple[float, ...]) -> tuple[Tensor, Tensor]:
-    """What to subtract from pixels (0 to 255), and to multiply by then, to normalise them; (3, 1, 1) each."""
-    return 255 * torch.tensor(mean).view(-1, 1, 1), 1 / (255 * torch.tensor(std).view(-1, 1, 1))
-
-
-@dataclass(frozen=True)
-class ForwardStep:
-    """A batch after its forward pass.
-
-    images: (b, 3, s, s) as the network got them, normalised and mixed.
-    targets: (b, k), mixed and smoothed.
-    logits: (b, k), in 32 bits.
-    features: (b, d), the input of the classifier without dropout, in 32 bits; None where nothing needs them.
-    """
-
-    images: Tensor
-    targets: Tensor
-    logits: Tensor
-    features: Tensor | None = None
-
-
-class Regularizer(Protocol):
-    """A term of the training loss: one number for a batch, its weight included.
-
-    needs_features: whether it reads `ForwardStep.features`.
-    held: tensors that it keeps in memory.
-    """
-
-    @property
-    def needs_features(self) -> bool:
-        """True where it cannot do without them."""
-
-    @property
-    def held(self) -> tuple[Tensor, ...]:
-        """May be shared with other terms."""
-
-    def __call__(self, step: ForwardStep) -> Tensor:
-        """A scalar."""
 
 
 class ClassificationModule(lightning.LightningModule):

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError
 from safetensors.torch import save_file
@@ -28,7 +29,6 @@ from qtt.finetune.cv.classification.crews import WorkersLost, tells_of_lost_work
 from qtt.finetune.cv.classification.data import DataStore
 from qtt.finetune.cv.classification.loss_terms import NotApplicable
 from qtt.finetune.cv.classification.memory import OutOfMemory
-from qtt.finetune.cv.classification.pipeline import Pipeline
 from qtt.finetune.cv.classification.probing import Probe, Probes, probed_network
 from qtt.finetune.cv.classification.recipe import Recipe
 from qtt.finetune.cv.classification.settings import FinetuneSettings
@@ -39,6 +39,9 @@ from qtt.support.files import usual_permissions
 from qtt.support.machine import choose_device
 from qtt.tasks.preflight import Said
 from qtt.types import Candidates, Result, TaskInfo, Trial
+
+if TYPE_CHECKING:
+    from qtt.finetune.cv.classification.pipeline import Pipeline
 
 _data = DataStore()
 _probes = Probes()
@@ -156,7 +159,7 @@ class _Step:
         place = self.path or self.task.path
         return f"{place}|{self.trial.config_id}|{self.settings}|{self.fingerprint}"
 
-    def pipeline(self) -> tuple[Pipeline, Checkpoint | None]:
+    def pipeline(self) -> "tuple[Pipeline, Checkpoint | None]":
         """The pipeline after its last epoch: from memory, or from disk where it or its checkpoint is gone.
 
         Raises:
@@ -176,7 +179,11 @@ class _Step:
             raise problem
         return self.pipeline()
 
-    def _build(self) -> tuple[Pipeline, Checkpoint | None]:
+    def _build(self) -> "tuple[Pipeline, Checkpoint | None]":
+        from qtt.finetune.cv.classification.pipeline import (
+            Pipeline,  # with Lightning, which probes do without
+        )
+
         found = None if self.path is None else load_checkpoint(self.path, self.fingerprint)
         pipeline = Pipeline(self.recipe, self.settings, self.task, self.trial.config_id, _data)
         if found is not None:
@@ -217,7 +224,7 @@ class _Step:
                 raise
         return _probes.of(self.recipe.model, self.settings, self.task, _data)
 
-    def train(self, pipeline: Pipeline) -> EpochRecord | OutOfMemory | WorkersLost:
+    def train(self, pipeline: "Pipeline") -> EpochRecord | OutOfMemory | WorkersLost:
         """Train the next epoch; a problem that another try may not have is given back."""
         progress = pipeline.progress
         if progress.step_target != self.trial.fidelity:  # else this step is a repetition
@@ -260,7 +267,7 @@ class _Step:
             return self.settings.oom_accumulation
         return int(progress.records[-1]["info"].get("accumulate", 1)) if progress.records else 1
 
-    def save(self, pipeline: Pipeline) -> None:
+    def save(self, pipeline: "Pipeline") -> None:
         """Begin to write the checkpoint, and keep the pipeline in memory."""
         checkpoint = None
         if self.path is not None:

@@ -14,10 +14,11 @@ from qtt.finetune.cv.classification.checkpoint import EpochRecord, Progress
 from qtt.finetune.cv.classification.crews import Batches
 from qtt.finetune.cv.classification.data import DataStore, EvalOrder, TrainOrder, updates_per_epoch
 from qtt.finetune.cv.classification.epoch import choose_precision, run_epoch, say_once
+from qtt.finetune.cv.classification.forward import TrainingDiverged
 from qtt.finetune.cv.classification.loss_terms import NotApplicable
 from qtt.finetune.cv.classification.mixing import Mixer
 from qtt.finetune.cv.classification.model import build_learner, with_own_flags
-from qtt.finetune.cv.classification.module import ClassificationModule, TrainingDiverged
+from qtt.finetune.cv.classification.module import ClassificationModule
 from qtt.finetune.cv.classification.probe import NOT_PRETRAINED, linear_classifier
 from qtt.finetune.cv.classification.randomness import Stream, derive_seed, seeded
 from qtt.finetune.cv.classification.recipe import Recipe

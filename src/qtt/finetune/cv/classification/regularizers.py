@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
+from qtt.finetune.cv.classification.forward import Regularizer
 from qtt.finetune.cv.classification.loading import Split
 from qtt.finetune.cv.classification.loss_terms import LossTerm, NotApplicable, Start, loss_terms
-from qtt.finetune.cv.classification.module import Regularizer
 from qtt.finetune.cv.classification.recipe import Recipe
 from qtt.finetune.cv.classification.settings import FinetuneSettings
 from qtt.finetune.cv.classification.strategies import bss, cotuning, delta, sp

@@ -16,10 +16,10 @@ from qtt.evaluation.faults import is_of_the_world
 from qtt.evaluation.step import describe
 from qtt.finetune.cv.classification.cache import ImageCache
 from qtt.finetune.cv.classification.data import DataStore, cache_folder
+from qtt.finetune.cv.classification.forward import input_scaling
 from qtt.finetune.cv.classification.loading import Split
 from qtt.finetune.cv.classification.memory import is_out_of_memory, release
 from qtt.finetune.cv.classification.model import build_network, in_fast_layout
-from qtt.finetune.cv.classification.module import input_scaling
 from qtt.finetune.cv.classification.recipe import Recipe
 from qtt.finetune.cv.classification.settings import FinetuneSettings
 from qtt.finetune.cv.classification.sizes import input_size

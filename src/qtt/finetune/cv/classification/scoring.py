@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from qtt.finetune.cv.classification.module import TrainingDiverged
+from qtt.finetune.cv.classification.forward import TrainingDiverged
 from qtt.statistics.scores import Metric, find_metric
 from qtt.statistics.standard_errors import binomial_error
 from qtt.types import ACCURACY

@@ -1,9 +1,12 @@
 """The pipelines used last stay in memory between the steps of a search."""
 
 from collections import OrderedDict
+from typing import TYPE_CHECKING
 
-from qtt.finetune.cv.classification.pipeline import Pipeline
 from qtt.finetune.cv.classification.writer import Checkpoint
+
+if TYPE_CHECKING:
+    from qtt.finetune.cv.classification.pipeline import Pipeline
 
 
 class WarmPipelines:
@@ -19,7 +22,7 @@ class WarmPipelines:
         self._limit_bytes = limit_bytes
         self._held: OrderedDict[str, tuple[Pipeline, Checkpoint | None]] = OrderedDict()
 
-    def take(self, key: str) -> tuple[Pipeline, Checkpoint | None] | None:
+    def take(self, key: str) -> "tuple[Pipeline, Checkpoint | None] | None":
         """The pipeline of this key and its checkpoint, unless that was removed or replaced.
 
         Raises:
@@ -37,7 +40,7 @@ class WarmPipelines:
             raise checkpoint.error
         return found if checkpoint.unchanged else None
 
-    def put(self, key: str, pipeline: Pipeline, checkpoint: Checkpoint | None) -> None:
+    def put(self, key: str, pipeline: "Pipeline", checkpoint: Checkpoint | None) -> None:
         """Hold a pipeline, and let go of the ones unused longest."""
         self._held[key] = pipeline, checkpoint
         while len(self._held) > 1 and (len(self._held) > self._limit or self._bytes() > self._limit_bytes):

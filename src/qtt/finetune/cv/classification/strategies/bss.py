@@ -6,8 +6,8 @@ Directions of the feature space with small singular values transfer badly; shrin
 import torch
 from torch import Tensor
 
+from qtt.finetune.cv.classification.forward import ForwardStep, TrainingDiverged
 from qtt.finetune.cv.classification.loss_terms import declare
-from qtt.finetune.cv.classification.module import ForwardStep, TrainingDiverged
 
 SMALLEST = 1
 """k of the paper: how many of the smallest singular values shrink."""

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from qtt.finetune.cv.classification.forward import ForwardStep, input_scaling
 from qtt.finetune.cv.classification.loss_terms import NotApplicable, Start, declare
-from qtt.finetune.cv.classification.module import ForwardStep, input_scaling
 
 SOURCE_BATCH = 64
 """Images that the source classifies at once."""

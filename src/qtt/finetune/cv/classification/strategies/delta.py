@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
+from qtt.finetune.cv.classification.forward import ForwardStep
 from qtt.finetune.cv.classification.loss_terms import declare
-from qtt.finetune.cv.classification.module import ForwardStep
 from qtt.finetune.cv.classification.strategies.source import Source
 
 

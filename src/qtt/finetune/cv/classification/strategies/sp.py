@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from qtt.finetune.cv.classification.forward import ForwardStep
 from qtt.finetune.cv.classification.loss_terms import Start, declare
-from qtt.finetune.cv.classification.module import ForwardStep
 
 
 def squared_distance(weights: Sequence[Tensor], anchors: Sequence[Tensor]) -> Tensor:
