@@ -68,7 +68,7 @@ def continuing(trial: Trial, task: TaskInfo) -> Iterator[Result]:
             temporary.write_text(json.dumps(epoch))
             temporary.replace(checkpoint)
             weights = task.weights_file(trial.config_id, epoch)
-            if weights is not None and (task.best_score is None or result.score > task.best_score):
+            if weights is not None and (task.best_score is None or result.score >= task.best_score):
                 weights.write_text(f"{trial.config_id} {epoch}")
         yield result
 

@@ -237,7 +237,7 @@ class TaskInfo:
     work_dir: folder for the checkpoints of this search; None: the objective keeps nothing on disk.
     models: cards of the models that configs name; filled in by the tuner from the optimizer's candidates.
     weights_dir: local folder with `<timm_name>.safetensors`.
-    best_score: incumbent's score; a pipeline that beats it keeps its weights beside its checkpoint.
+    best_score: incumbent's score; a pipeline that reaches it keeps its weights beside its checkpoint.
     settings: JSON-able settings of the objective (image size bound, workers, precision, …).
     image_size: median shorter side of the training images in pixels; None: not known.
     source: how the images below `path` are laid out, JSON-able; empty for folders train/<class>,
@@ -283,7 +283,7 @@ class TaskInfo:
         return None if self.work_dir is None else self.work_dir / f"{config_id:04d}"
 
     def weights_file(self, config_id: int, fidelity: int) -> Path | None:
-        """Where an objective leaves the weights of an epoch that beat `best_score`, for the tuner to take."""
+        """Where an objective leaves the weights of an epoch that reached `best_score`, for the tuner to take."""
         folder = self.pipeline_dir(config_id)
         return None if folder is None else folder / f"weights-{fidelity:04d}.safetensors"
 

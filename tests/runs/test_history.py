@@ -22,9 +22,18 @@ def test_scores_of_zero_and_below_make_an_incumbent() -> None:
     assert history.incumbent.config_id == 1
 
 
-def test_the_earliest_of_equals_stays_incumbent() -> None:
-    history = History([Result(0, 1, 0.5, 1.0), Result(1, 1, 0.5, 1.0)])
+def test_the_latest_of_equals_is_the_incumbent_everywhere() -> None:
+    history = History(
+        [Result(0, 1, 0.5, 1.0), Result(1, 1, 0.5, 1.0), Result(0, 2, 0.4, 1.0), Result(1, 2, 0.5, 1.0)]
+    )
+    best = history.best(1)
     assert history.incumbent is not None
+    assert best is not None
+    assert (history.incumbent.config_id, history.incumbent.fidelity) == (1, 2)
+    assert best.fidelity == 2
+    assert history.ranking() == [1, 0]
+    history.add(Result(0, 3, 0.5, 1.0))
+    assert history.ranking() == [0, 1]
     assert history.incumbent.config_id == 0
 
 

@@ -20,7 +20,7 @@ _warm: OrderedDict[str, Learner] = OrderedDict()
 
 @objective_of("tabular")
 def train(trial: Trial, task: TaskInfo) -> Iterator[Result]:
-    """Train `trial.config` until epoch `trial.fidelity`; weights of epochs that beat the best are left."""
+    """Train `trial.config` until epoch `trial.fidelity`; weights of epochs that reach the best score are left."""
     key = repr(
         (str(task.path), task.val_fraction, task.seed, str(task.work_dir), sorted(trial.config.items()))
     )
@@ -37,7 +37,7 @@ def train(trial: Trial, task: TaskInfo) -> Iterator[Result]:
         score = metric.score(told, tables.val.y)
         info = {"stderr": metric.error(told, tables.val.y), **known}
         weights = task.weights_file(trial.config_id, learner.epoch)
-        if weights is not None and (best is None or score > best):
+        if weights is not None and (best is None or score >= best):
             learner.save(weights)
             best = score
         now = time.perf_counter()

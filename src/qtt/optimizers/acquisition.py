@@ -102,8 +102,11 @@ def expected_epochs(epochs: Array, probability: Array, patience: float) -> Array
     return np.asarray(surely + probability * (epochs - surely))
 
 
-def log_improvement_per_second(log_ei: Array, cost: Array) -> Array:
+def log_improvement_per_second(log_ei: Array, cost: Array, exponent: float = 1.0) -> Array:
     """Eq. (1) of Quick-Tune in log space, so the argmax is unchanged; (n,).
+
+    exponent: α of EI / cost^α. Below 1 costs count for less, as where little can follow what is chosen now
+        (cost cooling; Lee et al. 2020, "Cost-aware Bayesian Optimization", section 3.2).
 
     Raises:
         PredictionError: a cost is not a positive number of seconds.
@@ -111,7 +114,7 @@ def log_improvement_per_second(log_ei: Array, cost: Array) -> Array:
     cost = np.asarray(cost, dtype=np.float64)
     if not (np.isfinite(cost).all() and (cost > 0).all()):
         raise PredictionError(f"Costs must be positive seconds; the smallest is {np.min(cost):.3g}.")
-    return log_ei - np.log(cost)
+    return log_ei - exponent * np.log(cost)
 
 
 def multi_fidelity_best(history: History, fidelities: Iterable[int]) -> Array:

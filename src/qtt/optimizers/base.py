@@ -60,6 +60,10 @@ class ProbedSpace(Protocol):
         """Those of its models, the cheapest first; none where the space has none."""
         ...
 
+    def recipes(self) -> list[Config]:
+        """Pipelines that begin with a probe and gained much elsewhere, the same ones for each model."""
+        ...
+
 
 @runtime_checkable
 class Optimizer(Protocol):
@@ -319,7 +323,8 @@ class CandidateOptimizer(ABC):
     def _sample(self, n: int) -> Candidates:
         """`n` pipelines: up to a quarter of them from the portfolio, the others drawn at random.
 
-        Before them come linear probes of all models, where the space has them.
+        Before them come linear probes of all models and recipes that begin with them, where the space has
+        any; a portfolio of pipelines without probes then is of no use.
         """
         if self.config_manager is None:
             raise ConfigError(
@@ -329,12 +334,14 @@ class CandidateOptimizer(ABC):
         sampled = self.config_manager.sample(n, self.seed)
         if self.space is None:
             return sampled
-        probes = self.config_manager.probes() if isinstance(self.config_manager, ProbedSpace) else []
-        known = [] if self.portfolio is None else self.portfolio.pipelines(self.space, n // 4)
-        if not probes and not known:
+        first: list[Config] = []
+        if isinstance(self.config_manager, ProbedSpace):
+            first = [*self.config_manager.probes(), *self.config_manager.recipes()]
+        known = [] if first or self.portfolio is None else self.portfolio.pipelines(self.space, n // 4)
+        if not first and not known:
             return sampled
-        others = [config for config in sampled.configs if config not in known]
-        together = Candidates(()).grown([*probes, *[*known, *others][:n]], self.space.hub or ())
+        others = [config for config in sampled.configs if config not in known and config not in first]
+        together = Candidates(()).grown([*first, *[*known, *others][:n]], self.space.hub or ())
         return replace(together, proposed=0)
 
     def _add(self, result: Result) -> None:

@@ -35,6 +35,9 @@ ACQUISITIONS = ("horizons", "multi_fidelity")
 ONE_PROBE, ALL_PROBES = 0.12, 0.4
 """What one linear probe may take of the seconds that are left, and all of them of the whole budget."""
 
+FEW_TRIES = 2.0
+"""Pipelines that still can be tried when costs count half as much as where there is time for many."""
+
 FIRST_PROPOSAL = 8
 """Results before neighbours of an incumbent are worth a try: nearly all of the first ones are incumbents."""
 
@@ -156,8 +159,8 @@ class QuickTune(CandidateOptimizer):
         room = 2 * len(self.candidates.initial) - len(self.candidates)
         if self.space is None or best is None or room <= 0 or len(self.history) < FIRST_PROPOSAL:
             return ()
-        *_, latest = self.history
-        if best is not latest:
+        *before, latest = self.history
+        if best is not latest or any(seen.score == best.score for seen in before):
             return ()
         config = self.candidates.configs[best.config_id]
         if is_probe(config):
@@ -255,8 +258,19 @@ class QuickTune(CandidateOptimizer):
         if self.gray_box:
             epochs = expected_epochs(epochs, probability, self.patience)
         cost = np.repeat(seconds, len(self.horizons)) * epochs
-        value = log_improvement_per_second(gain, cost)
+        value = log_improvement_per_second(gain, cost, self._weight_of_costs(seconds))
         return np.asarray(value.reshape(ends.shape).max(axis=1))
+
+    def _weight_of_costs(self, seconds: Array) -> float:
+        """α of EI / cost^α: from 1 towards 0 as a search that begins with probes comes to its last tries.
+
+        What is gained over a probe is gained at the end of a schedule: with time for three pipelines, three
+        whole ones are better than ten short ones, however much a second of those seems worth.
+        """
+        if not self._probes or self.seconds_left is None:
+            return 1.0
+        tries = max(self.seconds_left, 0.0) / (self.patience * float(np.median(seconds)))
+        return tries / (tries + FEW_TRIES)
 
     def _reach(self, live: list[int]) -> NDArray[np.int64]:
         """Epochs of each pipeline that the seconds left allow, all where there is no bound; (n, 1)."""

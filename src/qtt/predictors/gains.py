@@ -3,12 +3,13 @@
 A probe says, for seconds, how a model's features suit these very images, which no descriptor of model or
 dataset does. The score of a pipeline i that begins with its model's probe is, on the logit scale,
 
-  z(i, s) = z_probe + ρ(s) (w · φ_i + u_model + ε_i) + (1 − s)² v + noise,    w, v ~ N(μ, Σ),
+  z(i, s) = z_probe + ρ(s) (w · φ_i + u_model + ε_i) + (1 − s)² (v + δ_i) + noise,    w, v ~ N(μ, Σ),
 
 where φ are columns of its hyperparameters, s the share of its schedule, ρ(s) = s^p how much of the gain is
-there by then, and v what it loses at first, when steps are large. The posterior given all gains seen in a
-search is exact: a Gaussian process with the kernel ψᵀ Σ ψ′ + ρ(s) ρ(s′) (τ² [same model] + σ² [same
-pipeline]) of the columns ψ = (ρ(s) φ, (1 − s)²). μ and Σ are `COLUMNS`.
+there by then, and v + δ what it loses at first, when steps are large. The posterior given all gains seen in
+a search is exact: a Gaussian process with the kernel ψᵀ Σ ψ′ + ρ(s) ρ(s′) (τ² [same model] + σ² [same
+pipeline]) of the columns ψ = (ρ(s) φ, (1 − s)²). μ and Σ are `COLUMNS`. δ is noise that fades, and shared by
+the epochs of a pipeline: a first epoch far below the probe says little of the last one.
 
 Notation: n candidates, m points, d columns.
 """
@@ -26,32 +27,32 @@ from qtt.predictors.dynamics import UNKNOWN_TASK
 from qtt.predictors.prior import logit
 from qtt.runs.history import History
 from qtt.space.horizon import begins_with_probe, is_probe, last_epoch
-from qtt.types import Config, MetaFeatures, Prediction
+from qtt.types import Candidates, Config, MetaFeatures, Prediction
 
 Array = NDArray[np.float64]
 Ids = NDArray[np.int64]
 
 COLUMNS = {
-    "intercept": (0.3, 0.25),
-    "rate": (0.15, 0.15),
-    "hot": (-2.0, 0.8),
-    "layer_decay": (0.05, 0.1),
-    "norms": (-1.0, 0.5),
-    "frozen": (-0.1, 0.2),
-    "updates": (0.1, 0.1),
-    "hflip": (0.03, 0.1),
-    "augmentation": (0.0, 0.1),
-    "mixup": (-0.03, 0.1),
-    "smoothing": (0.0, 0.1),
-    "level": (-0.1, 0.1),
-    "dip": (-0.35, 0.2),
+    "intercept": (0.3, 0.2),
+    "rate": (0.0, 0.15),
+    "hot": (-2.5, 1.2),
+    "layer_decay": (-0.25, 0.2),
+    "norms": (-0.9, 1.0),
+    "frozen": (0.2, 0.2),
+    "updates": (0.6, 0.3),
+    "hflip": (-0.05, 0.15),
+    "augmentation": (-0.2, 0.2),
+    "mixup": (-0.1, 0.15),
+    "smoothing": (0.1, 0.2),
+    "size": (0.25, 0.2),
+    "level": (-0.2, 0.1),
+    "dip": (-0.75, 0.2),
 }
-"""Mean and standard deviation of each weight, in logits; set by hand to go with the 36 finetuned pipelines of
-`experiments/images/gains.csv`.
+"""Mean and standard deviation of each weight, in logits, as `experiments/images/fit_gains.py` found them.
 
-rate: tenfold steps of the mean learning rate of all layers above 1e-4; hot: the square of those above 2e-4;
-norms: that batch norms train; frozen: share of the backbone; updates: tenfold steps above 50; level: logit of
-the probe above 1; dip: v.
+rate: tenfold steps of the mean learning rate of what is trained above 1e-4; hot: the square of those above 2e-4;
+norms: that batch norms train; frozen: share of the backbone; updates: tenfold steps above 50; size: those of
+the model's multiply-adds above 0.3 G, where they are known; level: logit of the probe above 1; dip: v.
 """
 
 BLOCKS = 16
@@ -60,8 +61,11 @@ BLOCKS = 16
 POWER = 0.6
 """p of ρ(s)."""
 
-MODEL_STD, OWN_STD, NOISE_STD = 0.2, 0.15, 0.1
-"""τ of u, σ of ε, and that of the noise of an epoch, in logits."""
+MODEL_STD, OWN_STD, DIP_STD, NOISE_STD = 0.15, 0.25, 1.0, 0.15
+"""τ of u, σ of ε, υ of δ, and that of the noise of an epoch, in logits; found with `COLUMNS`."""
+
+LUCK_STD = 0.2
+"""Of what a pipeline seems to gain by the choice of some hundred validation images, the same in all epochs."""
 
 UNPROBED_STD = 0.5
 """Of the logit score of a probe that nobody has fitted."""
@@ -70,14 +74,19 @@ MOST_POINTS = 6
 """Epochs of a pipeline that are compared; of more, some of each stage of its schedule."""
 
 
-def columns(configs: Sequence[Config], task: MetaFeatures, bound: int) -> Array:
+def columns(candidates: Candidates, task: MetaFeatures, bound: int) -> Array:
     """φ of pipelines without `level`, which follows from their probes; (n, d - 2)."""
-    return np.array([_row(config, task, bound) for config in configs])
+    macs = {card.name: card.macs for card in candidates.models}
+    return np.array(
+        [_row(config, macs.get(str(config.get("model"))), task, bound) for config in candidates.configs]
+    )
 
 
-def _row(config: Config, task: MetaFeatures, bound: int) -> list[float]:
+def _row(config: Config, macs: float | None, task: MetaFeatures, bound: int) -> list[float]:
     decay = config.get("layer_decay")
-    usual = 1.0 if decay is None else float(np.mean(decay ** np.arange(BLOCKS)))
+    frozen = config.get("pct_to_freeze") or 0.0
+    trained = np.arange(max(round(BLOCKS * (1.0 - frozen)), 1))
+    usual = 1.0 if decay is None else float(np.mean(decay**trained))
     rate = math.log10(config.get("lr", 1e-3) * usual / 1e-4)
     updates = task.train_images / config.get("batch_size", 32) * last_epoch(config, bound)
     return [
@@ -86,12 +95,13 @@ def _row(config: Config, task: MetaFeatures, bound: int) -> list[float]:
         max(rate - 0.3, 0.0) ** 2,
         float(decay is not None),
         float(not config.get("freeze_norms")),
-        float(config.get("pct_to_freeze") or 0.0),
+        frozen,
         math.log10(updates / 50.0),
         float((config.get("hflip") or 0.0) > 0),
         float(config.get("data_augmentation") is not None),
         float((config.get("mixup") or 0.0) > 0),
         float((config.get("smoothing") or 0.0) > 0),
+        math.log10(macs / 0.3) if macs else 0.0,
     ]
 
 
@@ -124,7 +134,7 @@ class GainsOverProbes:
         self._probes = {str(c.get("model")): i for i, c in enumerate(configs) if is_probe(c)}
         self._models = [str(config.get("model")) for config in configs]
         self._last = np.array([last_epoch(config, task.max_fidelity) for config in configs], dtype=float)
-        self._static = columns(configs, described, task.max_fidelity)
+        self._static = columns(task.candidates, described, task.max_fidelity)
         self._known: Mapping[str, float] = {}
         self._start, self._start_std = np.zeros((2, len(configs)))
         self._posterior: _Posterior | None = None
@@ -192,15 +202,19 @@ class _Posterior:
         self._seen = self._columns(points.run, points.share)
         self._factor, self._weights = None, np.zeros(0)
         if len(points.run):
-            own = self._covariance(points.run, points.share, self._seen)
-            self._factor = cho_factor(own + NOISE_STD**2 * np.eye(len(own)))
+            seen = self._covariance(points.run, points.share, self._seen)
+            same_run = points.run[:, None] == points.run
+            early = (1.0 - points.share) ** 2
+            seen += (DIP_STD**2 * np.outer(early, early) + LUCK_STD**2) * same_run
+            self._factor = cho_factor(seen + NOISE_STD**2 * np.eye(len(seen)))
             self._weights = cho_solve(self._factor, points.gain - self._seen @ self._means)
 
     def predict(self, ids: Ids, share: Array) -> tuple[Array, Array]:
         """Mean and standard deviation of gains until shares of schedules; both (k,)."""
         psi = self._columns(ids, share)
         mean = psi @ self._means
-        variance = ((psi * self._stds) ** 2).sum(axis=1) + share ** (2 * POWER) * (MODEL_STD**2 + OWN_STD**2)
+        variance = ((psi * self._stds) ** 2).sum(axis=1)
+        variance += share ** (2 * POWER) * (MODEL_STD**2 + OWN_STD**2)
         if self._factor is not None:
             cross = self._covariance(ids, share, psi)
             mean = mean + cross @ self._weights
@@ -214,10 +228,11 @@ class _Posterior:
     def _covariance(self, ids: Ids, share: Array, psi: Array) -> Array:
         """Of gains of pipelines `ids` (k,) with the points; (k, m)."""
         points = self._points
-        shared = (psi * self._stds**2) @ self._seen.T
         own = OWN_STD**2 * (ids[:, None] == points.run)
         own = own + MODEL_STD**2 * (self._model[ids][:, None] == self._model[points.run])
-        return np.asarray(shared + (share[:, None] * points.share) ** POWER * own)
+        return np.asarray(
+            (psi * self._stds**2) @ self._seen.T + (share[:, None] * points.share) ** POWER * own
+        )
 
 
 def _on_logits(found: Prediction) -> tuple[Array, Array]:

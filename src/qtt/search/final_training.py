@@ -161,7 +161,7 @@ class FinalTraining:
             self._say(("failed", "red"), f"  {self._name(config_id)}: {result.info.get('reason')}")
         if not result.succeeded:
             return
-        if best is None or result.score > best.score:
+        if best is None or result.score >= best.score:
             self._keep(result)
             score = (f"{result.score:.4f}", "bold green")
             self._say(score, f"  {self._name(config_id)}, epoch {result.fidelity}")

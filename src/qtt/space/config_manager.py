@@ -3,7 +3,7 @@
 import copy
 import json
 from collections.abc import Iterator, Mapping
-from itertools import islice
+from itertools import islice, product
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -13,7 +13,7 @@ from qtt.errors import ConfigError, ModelHubError, unknown
 from qtt.hub.model_hub import ModelHub
 from qtt.space.closeness import card_distance
 from qtt.space.domains import Choices, Domain, Options, Range, domain_of
-from qtt.space.horizon import HEAD, probe_of
+from qtt.space.horizon import GENTLE, HEAD, probe_of
 from qtt.space.hyperparameters import OWN
 from qtt.space.own_space import space_from_dict, space_to_dict, with_hashable_options
 from qtt.types import Candidates, Config, ModelCard
@@ -97,13 +97,26 @@ class ConfigManager:
 
     def probes(self) -> list[Config]:
         """Linear probes of the space's models, the cheapest model first; none where it has no such heads."""
+        return [probe_of(card.name) for card in self._probed()]
+
+    def recipes(self) -> list[Config]:
+        """What `GENTLE` becomes in this space for each of its models with a probe, recipe by recipe."""
+        found: list[Config] = []
+        for recipe, card in product(GENTLE, self._probed()):
+            config = self.adapt({**recipe, "model": card.name}, card)
+            if config is not None and config not in found:
+                found.append(config)
+        return found
+
+    def _probed(self) -> list[ModelCard]:
+        """The models that have linear probes here, the cheapest first."""
         heads, models = self.domains.get(HEAD), self.domains.get("model")
         if not isinstance(heads, Choices) or "probe" not in heads.values:
             return []
         if self.hub is None or not isinstance(models, Choices):
             return []
         cards = [card for card in self.hub if card.name in models.values]
-        return [probe_of(card.name) for card in sorted(cards, key=lambda card: card.macs or card.params)]
+        return sorted(cards, key=lambda card: card.macs or card.params)
 
     def validate(self, config: Mapping[str, Any]) -> Config:
         """`config` with the space's own values in the space's order, as YAML or JSON may have written it.

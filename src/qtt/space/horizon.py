@@ -4,6 +4,7 @@ A *probe* is the pipeline whose classifier is solved for on the frozen features 
 trained, so it has one epoch. `head_init=probe` of any other pipeline says that it is finetuned from there.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from qtt.types import Config
@@ -13,6 +14,23 @@ SCHEDULE, HEAD = "schedule_epochs", "head_init"
 
 PAPERS = 50
 """Epochs of every schedule in the papers."""
+
+GENTLE: tuple[Mapping[str, Any], ...] = tuple(
+    {
+        HEAD: "probe",
+        "freeze_norms": True,
+        SCHEDULE: epochs,
+        "opt": "adamw",
+        "lr": rate,
+        "sched": "cosine",
+        "batch_size": 32,
+        "weight_decay": 0.01,
+        "hflip": hflip,
+    }
+    for epochs, rate in ((3, 2e-4), (5, 1e-4), (10, 1e-4), (20, 1e-4))
+    for hflip in (0.0, 0.5)
+)
+"""Recipes that nearly always gained on the probe that they began with (experiments/images); the shortest first."""
 
 
 def probe_of(model: str) -> dict[str, Any]:

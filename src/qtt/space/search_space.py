@@ -61,7 +61,7 @@ _PHOTOS: Mapping[str, tuple[Any, ...]] = {
     "smoothing": (0.0, 0.1),
     "data_augmentation": (None, "trivial_augment"),
     "opt": ("adamw",),
-    "lr": (3e-5, 1e-4, 3e-4, 1e-3),
+    "lr": (3e-5, 1e-4, 2e-4, 5e-4, 1e-3),
     "weight_decay": (0.0, 1e-2, 1e-1),
     "batch_size": (16, 32, 64),
     "sched": ("cosine",),

@@ -187,7 +187,7 @@ class Task(ABC):
     def objective(self) -> Objective:
         """The function that trains a pipeline until an epoch.
 
-        It leaves the weights of an epoch that beats `TaskInfo.best_score` in `TaskInfo.weights_file`.
+        It leaves the weights of an epoch that reaches `TaskInfo.best_score` in `TaskInfo.weights_file`.
 
         Raises:
             ConfigError: it cannot be imported.

@@ -159,8 +159,13 @@ class TaskContract(ABC):
         else:
             raise AssertionError("check_metric() must raise ConfigError for a metric that there is not")
 
-    def test_weights_are_left_of_epochs_that_beat_the_best(self, tmp_path: Path) -> None:
+    def test_weights_are_left_of_epochs_that_reach_the_best(self, tmp_path: Path) -> None:
         info = self.described(tmp_path)
+        (result,) = self.trained(info, 1)
+        weights = info.weights_file(0, 1)
+        assert weights is not None
+        assert weights.is_file()
+        info = replace(info, work_dir=tmp_path / "a", best_score=result.score)
         self.trained(info, 1)
         weights = info.weights_file(0, 1)
         assert weights is not None

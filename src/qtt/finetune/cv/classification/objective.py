@@ -65,7 +65,8 @@ def finetune(trial: Trial, task_info: TaskInfo) -> Iterator[Result]:
     that of the pipeline's last epoch, before its result. A process that dies meanwhile leaves the checkpoint
     before it, from which the same epoch comes again: to the bit on a CPU, and on a GPU with
     `FinetuneSettings.deterministic`. Epochs that the checkpoint has but this step was asked for are reported
-    from there. Weights that beat `best_score` are in `weights_file` before their result is reported.
+    from there. Weights of a score not below `best_score` are in `weights_file` before their result is
+    reported.
 
     Raises:
         ConfigError: config, settings or checkpoint cannot be used.
@@ -100,7 +101,7 @@ def finetune(trial: Trial, task_info: TaskInfo) -> Iterator[Result]:
             step.relieve(record)
             continue
         pipeline.finish(record | {"cost": time.monotonic() - start})
-        if best is None or record["score"] > best:
+        if best is None or record["score"] >= best:
             best = record["score"]
             step.save_weights(pipeline.learner.network, pipeline.progress.epoch)
         step.save(pipeline)
@@ -207,7 +208,7 @@ class _Step:
         except NotApplicable as reason:
             raise ConfigError(f"There is no linear probe of {model}: {reason}.") from reason
         best = self.task.best_score
-        if best is None or probe.record["score"] > best:
+        if best is None or probe.record["score"] >= best:
             self.save_weights(probed_network(probe, model, self.settings, self.task), 1)
         return self.result(Progress(({**probe.record, "cost": time.monotonic() - start},)), 1)
 
