@@ -283,7 +283,7 @@ class TaskInfo:
         return None if self.work_dir is None else self.work_dir / f"{config_id:04d}"
 
     def weights_file(self, config_id: int, fidelity: int) -> Path | None:
-        """Where an objective leaves the weights of an epoch that reached `best_score`, for the tuner to take."""
+        """Where an objective leaves the weights of an epoch that reached `best_score`, for the tuner."""
         folder = self.pipeline_dir(config_id)
         return None if folder is None else folder / f"weights-{fidelity:04d}.safetensors"
 

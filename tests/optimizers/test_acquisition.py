@@ -80,6 +80,13 @@ def test_gain_per_second_keeps_the_argmax_of_the_ratio():
     np.testing.assert_allclose(np.exp(ratio), np.exp(log_ei) / cost)
 
 
+def test_costs_count_less_with_a_smaller_exponent():
+    log_ei, cost = np.log([0.01, 0.02]), np.array([10.0, 30.0])
+    assert np.argmax(log_improvement_per_second(log_ei, cost)) == 0
+    assert np.argmax(log_improvement_per_second(log_ei, cost, 0.5)) == 1
+    assert log_improvement_per_second(log_ei, cost, 0.0) == pytest.approx(log_ei)
+
+
 @pytest.mark.parametrize("cost", [0.0, -1.0, math.nan, math.inf])
 def test_costs_must_be_positive_seconds(cost):
     with pytest.raises(PredictionError, match="positive seconds"):

@@ -2,11 +2,14 @@
 
 from typing import Any
 
+import numpy as np
+import pytest
+
 from qtt.artifacts.pretrained import quick_tune
 from qtt.hub.model_hub import ModelHub
 from qtt.optimizers.quick import QuickTune
 from qtt.space.config_manager import ConfigManager
-from qtt.space.horizon import probe_of
+from qtt.space.horizon import GENTLE, begins_with_probe, probe_of
 from qtt.space.search_space import build_space
 from qtt.types import MetaFeatures, ModelCard, Result
 
@@ -24,7 +27,7 @@ def make(**settings: Any) -> QuickTune:
 
 def test_they_come_before_the_other_candidates_and_first() -> None:
     optimizer = make()
-    assert len(optimizer.candidates) == 18
+    assert len(optimizer.candidates) == 18 + 2 * len(GENTLE)
     assert [optimizer.candidates.configs[i] for i in (0, 1)] == [probe_of("small"), probe_of("big")]
     asked = []
     for score in (0.6, 0.8, 0.7):
@@ -63,10 +66,13 @@ def test_a_pipeline_ends_with_its_own_schedule() -> None:
 
 def test_an_incumbent_that_is_a_probe_has_no_neighbours() -> None:
     optimizer = make(proposals=2)
-    for i in range(2, 10):
-        optimizer.tell(Result(i, 1, 0.5, 1.0))
+    first = len(optimizer.candidates)
+    optimizer.tell(Result(9, 1, 0.5, 1.0))
+    grown = len(optimizer.candidates)
+    for i in range(2, 9):
+        optimizer.tell(Result(i, 1, 0.4, 1.0))
     optimizer.tell(Result(0, 1, 0.9, 1.0))
-    assert len(optimizer.candidates) == 18
+    assert len(optimizer.candidates) == grown == first
 
 
 def test_what_was_told_decides_alone() -> None:
@@ -79,3 +85,59 @@ def test_what_was_told_decides_alone() -> None:
         second.tell(result)
     second._pending.clear()
     assert first.ask() == second.ask()
+
+
+def test_the_recipes_of_all_models_come_after_the_probes() -> None:
+    optimizer = make()
+    recipes = optimizer.candidates.configs[2 : 2 + 2 * len(GENTLE)]
+    assert all(begins_with_probe(config) for config in recipes)
+    for recipe, small, big in zip(GENTLE, recipes[::2], recipes[1::2], strict=True):
+        assert (small["model"], big["model"]) == ("small", "big")
+        assert recipe.items() <= small.items()
+        assert recipe.items() <= big.items()
+
+
+def test_with_few_tries_left_costs_count_less() -> None:
+    optimizer = make()
+    seconds = np.array([1.0, 2.0, 3.0])
+    assert optimizer._weight_of_costs(seconds) == 1.0  # time has no bound
+    weights = []
+    for left in (1e6, 100.0, 10.0, 0.0, -1.0):
+        optimizer.seconds_left = left
+        weights.append(optimizer._weight_of_costs(seconds))
+    assert weights[0] == pytest.approx(1.0, abs=1e-4)
+    assert weights == sorted(weights, reverse=True)
+    assert weights[-2:] == [0.0, 0.0]
+
+
+def test_a_space_without_probes_weighs_costs_in_full() -> None:
+    optimizer = quick_tune(ConfigManager(build_space("quickstart", HUB), HUB))
+    optimizer.setup(16, MetaFeatures(400, 5, 128, 3))
+    optimizer.seconds_left = 1.0
+    assert optimizer._weight_of_costs(np.ones(3)) == 1.0
+
+
+def test_a_first_epoch_below_the_probe_does_not_end_a_pipeline() -> None:
+    optimizer = make()
+    optimizer.seconds_left = 100.0
+    optimizer.tell([Result(0, 1, 0.6, 1.0), Result(1, 1, 0.8, 1.0)])
+    begun = optimizer.ask()
+    assert begun is not None
+    optimizer.tell(Result(begun.config_id, 1, 0.72, 5.0))
+    optimizer.seconds_left = 95.0
+    again = optimizer.ask()
+    assert again is not None
+    assert (again.config_id, again.fidelity) == (begun.config_id, 2)
+
+
+def test_a_tie_with_the_incumbent_has_no_neighbours() -> None:
+    optimizer = make(proposals=2)
+    for i in range(2, 10):
+        optimizer.tell(Result(i, 1, 0.5 + i / 100, 1.0))
+    grown = len(optimizer.candidates)
+    optimizer.tell(Result(9, 2, 0.59, 1.0))
+    assert optimizer.history.incumbent is not None
+    assert optimizer.history.incumbent.fidelity == 2
+    assert len(optimizer.candidates) == grown
+    optimizer.tell(Result(9, 3, 0.6, 1.0))
+    assert len(optimizer.candidates) > grown

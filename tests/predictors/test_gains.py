@@ -85,6 +85,23 @@ def test_a_pipeline_that_loses_is_not_expected_to_win() -> None:
     assert lost.predict([GOOD], [5]).mean[0] < conditioned().predict([GOOD], [5]).mean[0]
 
 
+def test_a_first_epoch_says_less_of_the_end_than_a_later_one() -> None:
+    before = conditioned().predict([GOOD], [5]).mean[0]
+    early = conditioned(Result(GOOD, 1, 0.7, 1.0)).predict([GOOD], [5]).mean[0]
+    late = conditioned(Result(GOOD, 4, 0.7, 1.0)).predict([GOOD], [5]).mean[0]
+    assert late < early < before
+    assert before - early < 0.25 * (before - late)
+
+
+def test_small_models_are_expected_to_gain_less() -> None:
+    cards = (replace(CARDS[0], macs=0.05), replace(CARDS[1], macs=0.5), CARDS[2])
+    predictor = GainsOverProbes(Others())
+    predictor.setup(replace(TASK, candidates=Candidates(CONFIGS, cards)))
+    predictor.condition(History((Result(0, 1, 0.7, 1.0), Result(1, 1, 0.7, 1.0))))
+    small, large = predictor.predict([GOOD, BAD], [5, 5]).mean
+    assert small < large
+
+
 def test_all_others_are_predicted_as_they_were() -> None:
     beside = conditioned().predict([GOOD, RANDOM], [3, 3])
     assert beside.mean[1] == pytest.approx(logit(np.array(0.3)))

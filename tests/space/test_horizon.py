@@ -4,7 +4,7 @@ import pytest
 
 from qtt.hub.model_hub import ModelHub
 from qtt.space.config_manager import ConfigManager
-from qtt.space.horizon import begins_with_probe, is_probe, last_epoch, probe_of
+from qtt.space.horizon import GENTLE, begins_with_probe, is_probe, last_epoch, probe_of
 from qtt.space.search_space import build_space
 from qtt.types import ModelCard
 
@@ -48,3 +48,19 @@ def test_a_space_with_such_heads_has_a_probe_of_every_model_the_cheapest_first()
 @pytest.mark.parametrize("variant", ["full", "quickstart", "tool_paper"])
 def test_the_papers_spaces_have_none(variant: str) -> None:
     assert ConfigManager(build_space(variant, HUB), HUB).probes() == []
+
+
+def test_recipes_are_what_a_space_makes_of_them() -> None:
+    photos = ConfigManager(build_space("photos", HUB), HUB)
+    assert len(photos.recipes()) == 2 * len(GENTLE)
+    narrow = ConfigManager(build_space("photos", HUB, {"schedule_epochs": [5], "hflip": [0.0]}), HUB)
+    recipes = narrow.recipes()
+    assert {config["schedule_epochs"] for config in recipes} == {5}
+    assert len(recipes) == len({str(config) for config in recipes})
+    for config in recipes:
+        assert narrow.validate(config) == config
+
+
+@pytest.mark.parametrize("variant", ["full", "quickstart"])
+def test_spaces_without_probes_have_no_recipes(variant: str) -> None:
+    assert ConfigManager(build_space(variant, HUB), HUB).recipes() == []

@@ -48,11 +48,12 @@ COLUMNS = {
     "level": (-0.2, 0.1),
     "dip": (-0.75, 0.2),
 }
-"""Mean and standard deviation of each weight, in logits, as `experiments/images/fit_gains.py` found them.
+"""Mean and standard deviation of each weight, in logits, near what `experiments/images/fit_gains.py` finds.
 
-rate: tenfold steps of the mean learning rate of what is trained above 1e-4; hot: the square of those above 2e-4;
-norms: that batch norms train; frozen: share of the backbone; updates: tenfold steps above 50; size: those of
-the model's multiply-adds above 0.3 G, where they are known; level: logit of the probe above 1; dip: v.
+rate: tenfold steps of the mean learning rate of what is trained above 1e-4; hot: the square of those above
+2e-4; norms: that batch norms train; frozen: share of the backbone; updates: tenfold steps above 50; size:
+those of the model's multiply-adds above 0.3 G, where they are known; level: logit of the probe above 1;
+dip: v.
 """
 
 BLOCKS = 16
@@ -62,10 +63,10 @@ POWER = 0.6
 """p of ρ(s)."""
 
 MODEL_STD, OWN_STD, DIP_STD, NOISE_STD = 0.15, 0.25, 1.0, 0.15
-"""τ of u, σ of ε, υ of δ, and that of the noise of an epoch, in logits; found with `COLUMNS`."""
+"""τ of u, σ of ε, that of δ, and that of the noise of an epoch, in logits; found with `COLUMNS`."""
 
 LUCK_STD = 0.2
-"""Of what a pipeline seems to gain by the choice of some hundred validation images, the same in all epochs."""
+"""Of what a pipeline gains on some hundred validation images alone, the same in all epochs."""
 
 UNPROBED_STD = 0.5
 """Of the logit score of a probe that nobody has fitted."""
@@ -103,6 +104,11 @@ def _row(config: Config, macs: float | None, task: MetaFeatures, bound: int) -> 
         float((config.get("smoothing") or 0.0) > 0),
         math.log10(macs / 0.3) if macs else 0.0,
     ]
+
+
+def compared(epochs: int) -> Ids:
+    """Positions of the epochs of a curve that become points, at most `MOST_POINTS`."""
+    return np.unique(np.linspace(0, epochs - 1, min(epochs, MOST_POINTS)).round().astype(np.int64))
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,10 +187,7 @@ class GainsOverProbes:
                 continue
             curve = history.curve(i)
             best = np.maximum.accumulate([seen.score for seen in curve])
-            chosen = np.unique(
-                np.linspace(0, len(curve) - 1, min(len(curve), MOST_POINTS)).round().astype(int)
-            )
-            for k in chosen:
+            for k in compared(len(curve)):
                 run.append(i)
                 share.append(curve[k].fidelity / self._last[i])
                 gain.append(float(logit(best[k])) - self._start[i])

@@ -33,7 +33,7 @@ class History:
     checkpoint was evicted has one curve.
 
     Of equal scores the latest counts as the best: on some hundred validation examples ties are frequent, and
-    of two epochs that are as good there, the one nearer to the end of its schedule mostly is better elsewhere.
+    of two epochs that are as good there, the one nearer to the end of its schedule mostly is the better one.
     """
 
     def __init__(self, results: Iterable[Result] = ()) -> None:

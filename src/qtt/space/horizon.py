@@ -30,7 +30,7 @@ GENTLE: tuple[Mapping[str, Any], ...] = tuple(
     for epochs, rate in ((3, 2e-4), (5, 1e-4), (10, 1e-4), (20, 1e-4))
     for hflip in (0.0, 0.5)
 )
-"""Recipes that nearly always gained on the probe that they began with (experiments/images); the shortest first."""
+"""Recipes that gained on nearly every probe that they began with (experiments/images); the shortest first."""
 
 
 def probe_of(model: str) -> dict[str, Any]:
