@@ -106,7 +106,7 @@ def log_improvement_per_second(log_ei: Array, cost: Array, exponent: float = 1.0
     """Eq. (1) of Quick-Tune in log space, so the argmax is unchanged; (n,).
 
     exponent: α of EI / cost^α. Below 1 costs count for less, as where little can follow what is chosen now
-        (cost cooling; Lee et al. 2020, "Cost-aware Bayesian Optimization", section 3.2).
+        (cost cooling; Lee et al. 2020, "Cost-aware Bayesian Optimization").
 
     Raises:
         PredictionError: a cost is not a positive number of seconds.
