@@ -32,6 +32,7 @@ from qtt.cli.sweeps import Outcome, Sweep
 from qtt.cli.values import settled
 from qtt.errors import ConfigError, EnvironmentFault, unknown
 from qtt.evaluation.preflight import NOTHING_LOST, check_writable
+from qtt.evaluation.spare import end_spare, start_early
 from qtt.hub.model_hub import ModelHub
 from qtt.runs.folder import SEARCH_SPACE
 from qtt.runs.kept_models import INCUMBENT, WEIGHTS, KeptModel
@@ -157,6 +158,15 @@ def search(config: DictConfig, directory: Path, choices: Mapping[str, Any] | Non
     """
     kind = load_task(config.objective.task)
     _refuse_early(config, kind, directory)
+    if kind.imports and config.objective.function is None and config.isolation != "inline":
+        start_early(kind.imports)
+    try:
+        return _search(config, directory, kind, choices or {})
+    finally:
+        end_spare()
+
+
+def _search(config: DictConfig, directory: Path, kind: Task, choices: Mapping[str, Any]) -> Summary:
     dataset = instantiate(config.dataset)
     task, metafeatures = kind.describe(dataset, val_fraction=config.val_fraction, seed=config.seed)
     told = surveyed(kind, task, config.quiet)
@@ -184,7 +194,7 @@ def search(config: DictConfig, directory: Path, choices: Mapping[str, Any] | Non
             "config.yaml": OmegaConf.to_yaml(config, resolve=True),
             **told,
             **needs,
-            **_chosen(choices or {}),
+            **_chosen(choices),
         },
     )
     return tuner.run(task, config.budget.seconds, config.budget.evaluations, retry_failed=config.retry_failed)

@@ -5,18 +5,16 @@ import os
 import queue
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from qtt.data.library_caches import library_caches
-from qtt.data.user_cache import VARIABLE, user_cache
-from qtt.errors import ConfigError, EnvironmentFault
+from qtt.errors import EnvironmentFault
 from qtt.evaluation import kernel
 from qtt.evaluation.rehearsal import heard
+from qtt.evaluation.spare import Scratch, begin, take_spare
 from qtt.evaluation.step import failure, timeout
 from qtt.evaluation.training_process import TrainingProcess
 from qtt.space.hyperparameters import registering_modules
@@ -57,7 +55,7 @@ class ProcessEvaluator:
         self._objective = objective
         self._log = log
         self._process: TrainingProcess | None = None
-        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+        self._scratch: Scratch | None = None
         self._kills: int | None = None
 
     def start(self) -> None:
@@ -65,17 +63,18 @@ class ProcessEvaluator:
         self._running()
 
     def _running(self) -> TrainingProcess:
-        """The training process, a new one where there is none alive."""
+        """The training process; where there is none alive, the one that was started early, or a new one."""
         if self._process is not None and self._process.alive:
             return self._process
         self.close()
         self._kills = kernel.out_of_memory_kills()
         self._log.parent.mkdir(parents=True, exist_ok=True)
-        self._scratch = tempfile.TemporaryDirectory(prefix="qtt-", ignore_cleanup_errors=True)
-        environment = os.environ | _kept_caches() | {"TMPDIR": self._scratch.name} | dict(self._environment)
-        process = self._process = TrainingProcess(self._log, environment)
-        process.send({"objective": self._objective, "modules": registering_modules()})
-        return process
+        self._log.touch()
+        begun = take_spare(self._environment) or begin(self._environment, self._log)
+        self._process, self._scratch = begun.process, begun.scratch
+        log = str(self._log.absolute())
+        self._process.send({"objective": self._objective, "modules": registering_modules(), "log": log})
+        return self._process
 
     def evaluate(self, trial: Trial, task: TaskInfo, seconds: float | None) -> Iterator[Result]:
         """See `Evaluator.evaluate`."""
@@ -150,11 +149,3 @@ def _tail(log: Path, begin: int) -> str:
         file.seek(max(begin, file.seek(0, os.SEEK_END) - TAIL_BYTES))
         lines = file.read().decode(errors="replace").splitlines(keepends=True)
     return "".join(lines[-LOG_TAIL_LINES:])
-
-
-def _kept_caches() -> dict[str, str]:
-    """Cache folders, which may lie in the temporary directory: that of the process will not outlive it."""
-    try:
-        return {VARIABLE: str(user_cache().absolute()), **library_caches()}
-    except ConfigError:  # it will do without, as this process does
-        return {}

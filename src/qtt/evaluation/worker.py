@@ -56,7 +56,7 @@ def _serve(grace: float) -> None:
     os.register_at_fork(after_in_child=lambda: _let_go(commands, replies))
     requests: Requests = queue.SimpleQueue()
     threading.Thread(target=_read, args=(commands, requests, grace), name="qtt-commands", daemon=True).start()
-    objective = _load(_next(requests))
+    objective = _load(_begin(requests))
     while True:
         for message in _answers(objective, _next(requests)):
             _write(replies, message)
@@ -122,6 +122,29 @@ def _finish_threads(grace: float) -> None:
     for thread in threading.enumerate():
         if not thread.daemon and thread is not threading.main_thread():
             thread.join(max(deadline - time.monotonic(), 0))
+
+
+def _begin(requests: Requests) -> dict[str, Any]:
+    """The request that names the objective; libraries are loaded until it comes, where some were named."""
+    request = _next(requests)
+    for module in request.get("imports", ()):
+        if not requests.empty():
+            break
+        with suppress(Exception):  # whoever needs it will tell
+            import_module(module)
+    if "imports" in request:
+        request = _next(requests)
+    if "log" in request:
+        _print_to(request["log"])
+    return request
+
+
+def _print_to(log: str) -> None:
+    """What is printed goes there from now on."""
+    file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+    for descriptor in (1, 2):
+        os.dup2(file, descriptor)
+    os.close(file)
 
 
 def _load(request: dict[str, Any]) -> Objective:

@@ -174,6 +174,8 @@ class Task(ABC):
         may go on with others.
     rehearsal: function as `package.module.name` that tries, where pipelines will be trained and before the
         first one is, what all of them need; None: there is nothing to try. See `qtt.tasks.preflight`.
+    imports: modules that take long to import and are needed for training, the first needed first; a command
+        that searches has them loaded while it prepares.
     """
 
     name: ClassVar[str]
@@ -182,6 +184,7 @@ class Task(ABC):
     metrics: ClassVar[Mapping[str, str]] = {ACCURACY: "accuracy"}
     where_it_runs: ClassVar[tuple[str, ...]] = ()
     rehearsal: ClassVar[str | None] = None
+    imports: ClassVar[tuple[str, ...]] = ()
 
     @property
     def objective(self) -> Objective:

@@ -29,6 +29,7 @@ class ImageClassification(Task):
     metrics = TITLES
     where_it_runs = WHERE_IT_RUNS
     rehearsal = "qtt.finetune.cv.classification.script.rehearse"
+    imports = tuple(f"qtt.finetune.cv.classification.{module}" for module in ("objective", "pipeline"))
 
     def describe(
         self, path: os.PathLike[str] | str, val_fraction: float = 0.2, seed: int = 0
