@@ -50,6 +50,21 @@ def test_one_that_is_too_long_for_what_is_left_is_left_out() -> None:
     assert trial.config_id > 1
 
 
+def test_where_no_finetuning_can_end_probes_need_only_fit() -> None:
+    optimizer = make()
+    optimizer.seconds_left = 60.0
+    optimizer.tell(Result(0, 1, 0.6, 2.0, info={"pace": 2.0}))
+    optimizer.ask()
+    optimizer._pending.clear()
+    probe = float(optimizer.cost.predict([1])[0])
+    shortest = 3 * float(optimizer.cost.predict(range(2, len(optimizer.candidates))).min())
+    optimizer.seconds_left = 1.01 * probe
+    assert optimizer.seconds_left < shortest, "the case to test"
+    trial = optimizer.ask()
+    assert trial is not None
+    assert trial.config_id == 1
+
+
 def test_a_probe_ends_with_its_epoch() -> None:
     optimizer = make()
     optimizer.tell([Result(0, 1, 0.6, 1.0), Result(1, 1, 0.8, 1.0)])

@@ -38,9 +38,19 @@ def test_probes_and_what_begins_with_one_are_told_apart() -> None:
     assert not is_probe({"linear_probing": True}) and not begins_with_probe({"linear_probing": True})
 
 
-def test_a_space_with_such_heads_has_a_probe_of_every_model_the_cheapest_first() -> None:
+def test_a_space_with_such_heads_has_probes_the_cheapest_first_then_the_best() -> None:
     photos = ConfigManager(build_space("photos", HUB), HUB)
     assert photos.probes() == [probe_of("b"), probe_of("a")]
+    facts = (
+        *(("a", 3.0, 70.0, 1000), ("b", 1.0, None, 9), ("c", 2.0, None, 9)),
+        *(("d", 4.0, 80.0, 9), ("e", 5.0, None, 1000)),
+    )
+    cards = [
+        ModelCard(name, name, "f", macs, 64, macs=macs, top1=top1, num_classes=classes)
+        for name, macs, top1, classes in facts
+    ]
+    hub = ModelHub("h", tuple(cards))
+    assert ConfigManager(build_space("photos", hub), hub).probes() == [probe_of(name) for name in "bdaec"]
     one = ConfigManager(build_space("photos", ["a"]), HUB)
     assert one.probes() == [probe_of("a")]
 

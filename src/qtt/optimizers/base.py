@@ -57,7 +57,7 @@ class ProbedSpace(Protocol):
     """A source that has linear probes."""
 
     def probes(self) -> list[Config]:
-        """Those of its models, the cheapest first; none where the space has none."""
+        """Those of its models, in the order in which to fit them; none where the space has none."""
         ...
 
     def recipes(self) -> list[Config]:

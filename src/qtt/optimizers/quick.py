@@ -32,8 +32,9 @@ HORIZONS = (1, 2, 3, 5, 8, 12, 20, 32, 50)
 
 ACQUISITIONS = ("horizons", "multi_fidelity")
 
-ONE_PROBE, ALL_PROBES = 0.12, 0.4
-"""What one linear probe may take of the seconds that are left, and all of them of the whole budget."""
+ONE_PROBE, ALL_PROBES = 0.15, 0.6
+"""What one linear probe may take of the seconds that are left, and all of them of the whole budget, while a
+finetuning could still be finished."""
 
 FEW_TRIES = 2.0
 """Pipelines that still can be tried when costs count half as much as where there is time for many."""
@@ -197,7 +198,10 @@ class QuickTune(CandidateOptimizer):
         return live[int(np.argmax(value))]
 
     def _next_probe(self, live: list[int]) -> int | None:
-        """The linear probe to fit now: the cheapest, while probes are cheap beside what is left to spend."""
+        """The linear probe to fit now: the next one that is cheap beside what is left to spend.
+
+        Near the end of the budget they need not be cheap, but fit: no finetuning would be finished.
+        """
         left = [i for i in self._probes if i in live]
         if not left or self.seconds_left is None:
             return next(iter(left), None)
@@ -208,7 +212,15 @@ class QuickTune(CandidateOptimizer):
         seconds = self.cost.predict(left)
         cheap = seconds <= ONE_PROBE * self.seconds_left
         cheap &= spent + seconds <= ALL_PROBES * (spent + self.seconds_left)
+        if not cheap.any() and not self._can_finish(live):
+            cheap = seconds <= self.seconds_left
         return left[int(np.argmax(cheap))] if cheap.any() else None
+
+    def _can_finish(self, live: list[int]) -> bool:
+        """Whether any pipeline that trains can come to its end in the seconds left."""
+        trained = [i for i in live if i not in self._probes]
+        epochs = self._last[trained] - self._done(trained)
+        return bool((self.cost.predict(trained) * epochs <= (self.seconds_left or 0.0)).any())
 
     @property
     def _predictors(self) -> list[Predictor]:

@@ -96,7 +96,7 @@ class ConfigManager:
         return self._candidates(list(drawn.values())[:n])
 
     def probes(self) -> list[Config]:
-        """Linear probes of the space's models, the cheapest model first; none where it has no such heads."""
+        """Linear probes of the space's models, in the order of `_probed`; none where it has no such heads."""
         return [probe_of(card.name) for card in self._probed()]
 
     def recipes(self) -> list[Config]:
@@ -109,14 +109,20 @@ class ConfigManager:
         return found
 
     def _probed(self) -> list[ModelCard]:
-        """The models that have linear probes here, the cheapest first."""
+        """The models that have linear probes here.
+
+        The cheapest comes first, for an incumbent within seconds, then the others by their ImageNet accuracy:
+        features of better models mostly are better, too. Where it is unknown, those with ImageNet's classes
+        come before those of narrower pretraining, and the cheaper ones first.
+        """
         heads, models = self.domains.get(HEAD), self.domains.get("model")
         if not isinstance(heads, Choices) or "probe" not in heads.values:
             return []
         if self.hub is None or not isinstance(models, Choices):
             return []
         cards = [card for card in self.hub if card.name in models.values]
-        return sorted(cards, key=lambda card: card.macs or card.params)
+        cheapest, *others = sorted(cards, key=lambda card: card.macs or card.params)
+        return [cheapest, *sorted(others, key=lambda card: (-(card.top1 or 0.0), card.num_classes != 1000))]
 
     def validate(self, config: Mapping[str, Any]) -> Config:
         """`config` with the space's own values in the space's order, as YAML or JSON may have written it.
