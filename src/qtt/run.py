@@ -34,7 +34,7 @@ from qtt.errors import ConfigError, EnvironmentFault, unknown
 from qtt.evaluation.preflight import NOTHING_LOST, check_writable
 from qtt.evaluation.spare import end_spare, start_early
 from qtt.hub.model_hub import ModelHub
-from qtt.runs.folder import SEARCH_SPACE
+from qtt.runs.folder import SEARCH_SPACE, RunFolder
 from qtt.runs.kept_models import INCUMBENT, WEIGHTS, KeptModel
 from qtt.runs.record import RunRecord, dataset_warnings
 from qtt.search.tuner import QuickTuner
@@ -171,6 +171,8 @@ def _search(config: DictConfig, directory: Path, kind: Task, choices: Mapping[st
     task, metafeatures = kind.describe(dataset, val_fraction=config.val_fraction, seed=config.seed)
     told = surveyed(kind, task, config.quiet)
     task = _with_settings(task, config)
+    if config.budget.seconds is not None:
+        task, metafeatures = kind.paced(task, metafeatures, config.budget.seconds, _begun(directory))
     objective = objective_of(config, kind)
     if objective is kind:
         kind.check_metric(task)
@@ -305,6 +307,11 @@ def _with_settings(task: TaskInfo, config: DictConfig) -> TaskInfo:
     weights_dir = None if config.weights_dir is None else Path(config.weights_dir).absolute()
     settings: dict[str, Any] = plain(config.objective.settings)
     return replace(task, weights_dir=weights_dir, settings=settings, metric=config.metric)
+
+
+def _begun(directory: Path) -> Mapping[str, Any] | None:
+    """Settings of the search that goes on in a run folder; None: it begins there."""
+    return RunFolder(directory).task().settings if (directory / "task.json").exists() else None
 
 
 def _chosen(choices: Mapping[str, Any]) -> dict[str, str]:

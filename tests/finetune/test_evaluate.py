@@ -49,6 +49,19 @@ def test_accuracy_on_the_test_split(tmp_path: Path, make_task: Callable[..., Tas
     assert figures["test standard error"] == pytest.approx(np.sqrt(right * (1 - right) / len(test)), rel=0.02)
 
 
+def test_a_winner_by_a_share_of_the_validation_images_is_scored_on_all(
+    tmp_path: Path, make_task: Callable[..., TaskInfo]
+) -> None:
+    root = write_image_folder(tmp_path / "set", {"train": 2, "val": 7, "test": 2})
+    network = build("test_resnet")
+    whole = evaluate_incumbent(_run_folder(tmp_path / "whole", make_task(path=root), network))
+    shared = make_task(path=root, settings={"val_images": 6})
+    figures = evaluate_incumbent(_run_folder(tmp_path / "share", shared, network))
+    (name,) = figures.keys() - whole.keys()
+    assert name == "accuracy on all 21 validation images"
+    assert figures[name] * 21 == pytest.approx(round(figures[name] * 21))
+
+
 def test_a_model_that_was_bounded_is_evaluated_at_the_size_of_its_training(
     tmp_path: Path, make_task: Callable[..., TaskInfo]
 ) -> None:

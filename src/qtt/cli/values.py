@@ -77,6 +77,8 @@ SETTINGS: Mapping[str, Kind] = {
     "image_size": COUNT.or_null("the dataset's, up to the model card's"),
     "max_image_size": COUNT.or_null("no bound"),
     "pretrained": SWITCH,
+    "epoch_images": COUNT.or_null("all, or fewer for a short budget"),
+    "val_images": COUNT.or_null("all, or fewer for a short budget"),
     "crop_area": SHARE_OF_SOME,
     "hflip": SHARE_OF_ALL,
     "class_weights": Choice(("balanced", "none"), null="none"),

@@ -246,6 +246,19 @@ class Task(ABC):
             ConfigError: it refuses some; the first is named with its reason.
         """
 
+    def paced(
+        self,
+        task: TaskInfo,
+        metafeatures: MetaFeatures,
+        seconds: float,
+        begun: Mapping[str, Any] | None = None,
+    ) -> tuple[TaskInfo, MetaFeatures]:
+        """A task whose epochs suit a search of so many seconds, and metafeatures of what an epoch has.
+
+        Settings that are given stay. begun: those of a search that goes on, which must stay, too.
+        """
+        return task, metafeatures
+
     def needs(self, candidates: Candidates, task: TaskInfo) -> Needs:
         """What the objective takes of a machine at least, as is known without loading anything."""
         return Needs()

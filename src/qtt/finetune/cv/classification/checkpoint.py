@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from qtt.errors import ConfigError
-from qtt.finetune.cv.classification.settings import BALANCES, WHERE_IT_RUNS, FinetuneSettings
+from qtt.finetune.cv.classification.settings import BALANCES, PACE, WHERE_IT_RUNS, FinetuneSettings
 from qtt.types import ACCURACY, TaskInfo, Trial
 
 FORMAT = 1
@@ -60,10 +60,10 @@ def checkpoint_path(task: TaskInfo, config_id: int) -> Path | None:
 def fingerprint(trial: Trial, task: TaskInfo, settings: FinetuneSettings) -> str:
     """Hash of everything that determines a pipeline's learning curve.
 
-    Metric and balances are part of it where they are not what they always were.
+    Metric, balances and pace are part of it where they are not what they always were.
     """
     chosen = asdict(settings)
-    for name in (*WHERE_IT_RUNS, *(name for name in BALANCES if chosen[name] is None)):
+    for name in (*WHERE_IT_RUNS, *(name for name in (*BALANCES, *PACE) if chosen[name] is None)):
         del chosen[name]
     metric = {} if task.metric == ACCURACY else {"metric": task.metric}
     content = {

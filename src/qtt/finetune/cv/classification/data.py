@@ -36,12 +36,21 @@ class TrainOrder(Sampler[Place]):
     A single image would be no batch for batch norm, and leaving it out would waste it.
 
     balance: labels (images,) of classes that are to come equally often; None: every image comes once.
+    part: images of an epoch, where that is less than a pass over all of them: epochs are then parts of one
+        long row of passes, each in an order of its own. None: all.
     """
 
     def __init__(
-        self, images: int, batch_size: int, seed: int, config_id: int, balance: Tensor | None = None
+        self,
+        images: int,
+        batch_size: int,
+        seed: int,
+        config_id: int,
+        balance: Tensor | None = None,
+        part: int | None = None,
     ) -> None:
         self.images = images
+        self.part = images if part is None else min(part, images)
         self.balance = None if balance is None else balance.numpy()
         self.batch_size = batch_size
         self.seed = seed
@@ -49,15 +58,28 @@ class TrainOrder(Sampler[Place]):
         self.epoch = 1
 
     def __len__(self) -> int:
-        return updates_per_epoch(self.images, self.batch_size)
+        return updates_per_epoch(self.part, self.batch_size)
 
     def __iter__(self) -> Iterator[Place]:
-        rng = np.random.default_rng(self._seed(Stream.ORDER))
-        order = rng.permutation(self.images) if self.balance is None else balanced_order(self.balance, rng)
+        order = self._order()
         seeds = np.random.SeedSequence(self._seed(Stream.AUGMENTATION)).generate_state(len(self))
         for batch, seed in enumerate(seeds.tolist()):
             last = batch == len(self) - 1
             yield order[batch * self.batch_size : None if last else (batch + 1) * self.batch_size], seed
+
+    def _order(self) -> NDArray[np.int64]:
+        """Positions of the epoch's images; (part,)."""
+        if self.balance is not None:
+            return balanced_order(self.balance, self._rng(self.epoch))[: self.part]
+        begin = (self.epoch - 1) * self.part
+        first, last = begin // self.images, (begin + self.part - 1) // self.images
+        passes = [self._rng(number + 1).permutation(self.images) for number in range(first, last + 1)]
+        skipped = begin - first * self.images
+        return np.concatenate(passes)[skipped : skipped + self.part]
+
+    def _rng(self, number: int) -> np.random.Generator:
+        """For the order of an epoch, or of a pass over all images."""
+        return np.random.default_rng(derive_seed(self.seed, self.config_id, number, Stream.ORDER))
 
     def _seed(self, stream: Stream) -> int:
         return derive_seed(self.seed, self.config_id, self.epoch, stream)
@@ -163,7 +185,8 @@ class DataStore:
         if key not in self._splits:
             folder = self.folder(task)
             limit = cache_limit(settings)
-            val = open_split(folder, folder.val, settings, size, interpolation, limit)
+            scored = share_of(folder.val, settings.val_images, task.seed)
+            val = open_split(folder, scored, settings, size, interpolation, limit)
             rest = max(limit - val.images.nbytes, 0)
             train = open_split(folder, folder.train, settings, size, interpolation, rest)
             while self._splits and self._bytes() + train.images.nbytes + val.images.nbytes > limit:
@@ -186,6 +209,20 @@ def cache_limit(settings: FinetuneSettings) -> int:
     """Bytes that a dataset's decoded images may take."""
     limit = settings.cache_mb * 2**20
     return min(limit, settings.cache_gb * 2**30) if settings.cache_gb else limit
+
+
+def share_of(samples: Sequence[Sample], count: int | None, seed: int) -> Sequence[Sample]:
+    """So many of a split's images, of each class as large a share as of all; None: all. In their order."""
+    if count is None or count >= len(samples):
+        return samples
+    labels = np.array([label for _, label in samples])
+    mixed = np.random.default_rng(seed).permutation(len(samples))
+    place = np.empty(len(samples))
+    for label in np.unique(labels):
+        mine = mixed[labels[mixed] == label]
+        place[mine] = (np.arange(len(mine)) + 0.5) / len(mine)
+    chosen = np.sort(mixed[np.argsort(place[mixed], kind="stable")[:count]])
+    return [samples[i] for i in chosen.tolist()]
 
 
 def open_split(

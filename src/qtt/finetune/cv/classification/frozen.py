@@ -40,7 +40,7 @@ BATCH, TRIED = 64, 4
 """Images of a pass, and those on which a network is tried first."""
 
 MOST = 20_000
-"""Training images that a probe learns from; of more a random share is taken."""
+"""Training images that a probe learns from, or those of an epoch; of more a random share is taken."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +66,7 @@ def frozen_features(card: ModelCard, settings: FinetuneSettings, task: TaskInfo,
     train, val = store.splits(task, settings, size, card.interpolation)
     network = build_plain(card, settings, task)
     linear_classifier(network)
-    rows = _rows(len(train), task.seed)
+    rows = _rows(len(train), min(MOST, settings.epoch_images or MOST), task.seed)
     labels = train.labels[torch.from_numpy(rows)]
     file = _file(network, [(train, rows), (val, None)], card, settings)
     found = None if file is None else _read(file)
@@ -86,11 +86,11 @@ class _Found:
     seconds: float
 
 
-def _rows(images: int, seed: int) -> NDArray[np.int64]:
+def _rows(images: int, most: int, seed: int) -> NDArray[np.int64]:
     """Positions of the training images that a probe learns from, in order."""
-    if images <= MOST:
+    if images <= most:
         return np.arange(images)
-    return np.sort(np.random.default_rng(seed).permutation(images)[:MOST])
+    return np.sort(np.random.default_rng(seed).permutation(images)[:most])
 
 
 def _compute(

@@ -12,7 +12,7 @@ from qtt.finetune.cv.classification.batch_augment import BatchTransform
 from qtt.finetune.cv.classification.callbacks import LearningRates, TrainMode
 from qtt.finetune.cv.classification.checkpoint import EpochRecord, Progress
 from qtt.finetune.cv.classification.crews import Batches
-from qtt.finetune.cv.classification.data import DataStore, EvalOrder, TrainOrder, updates_per_epoch
+from qtt.finetune.cv.classification.data import DataStore, EvalOrder, TrainOrder
 from qtt.finetune.cv.classification.epoch import choose_precision, run_epoch, say_once
 from qtt.finetune.cv.classification.forward import TrainingDiverged
 from qtt.finetune.cv.classification.loss_terms import NotApplicable
@@ -64,11 +64,13 @@ class Pipeline:
         self.image_size = size = input_size(card, settings, task.image_size)
         train, val = store.splits(task, settings, size, card.interpolation)
         self.learner = build_learner(recipe, settings, task, config_id, self.precision)
-        self.updates = updates_per_epoch(len(train), recipe.batch_size)
+        balance = train.labels if settings.sampler else None
+        self.order = TrainOrder(
+            len(train), recipe.batch_size, task.seed, config_id, balance, settings.epoch_images
+        )
+        self.updates = len(self.order)
         horizon = recipe.horizon(task.max_fidelity)
         self.schedule = Schedule(recipe, self.learner.optimizer, self.updates, horizon)
-        balance = train.labels if settings.sampler else None
-        self.order = TrainOrder(len(train), recipe.batch_size, task.seed, config_id, balance)
         self.scorer = Scorer.of(task.metric, train.labels, val.labels, task.num_classes)
         mixer = Mixer.of(recipe, task.num_classes)
         self.regularizers = build_regularizers(recipe, settings, task, self.learner.network, train)

@@ -18,6 +18,10 @@ BALANCES = ("class_weights", "sampler")
 """What may be done for rare classes; None by default, so that searches of the time before are the same."""
 
 
+PACE = ("epoch_images", "val_images")
+"""How much of a large dataset an epoch and a score are of; None by default: all."""
+
+
 @dataclass(frozen=True)
 class FinetuneSettings:
     """Read from `TaskInfo.settings`.
@@ -28,6 +32,9 @@ class FinetuneSettings:
     max_image_size: bound on every model's side; None: none. Models that take one size only are built for a
         smaller one where timm can resample their weights, and keep theirs where it cannot.
     pretrained: start from the card's pretrained weights; False: from random ones.
+    epoch_images: training images of an epoch, which on a large dataset is a part of a pass over all of them;
+        epochs go on where the one before has ended. None: all.
+    val_images: validation images that scores are of, a fixed share of each class; None: all.
     device: auto (CUDA where there is one), cpu, cuda, or cuda:1 for the second GPU.
     deterministic: on a GPU, use algorithms that give the same bits every time, and full precision in products
         of matrices; slower. The CPU gives the same bits in any case.
@@ -52,6 +59,8 @@ class FinetuneSettings:
     image_size: int | None = None
     max_image_size: int | None = None
     pretrained: bool = True
+    epoch_images: int | None = None
+    val_images: int | None = None
     device: str = "auto"
     deterministic: bool = False
     num_workers: int = 0
@@ -72,6 +81,8 @@ class FinetuneSettings:
             "image_size": self.image_size is None or _is_int(self.image_size, 8),
             "max_image_size": self.max_image_size is None or _is_int(self.max_image_size, 8),
             "pretrained": isinstance(self.pretrained, bool),
+            "epoch_images": self.epoch_images is None or _is_int(self.epoch_images, 1),
+            "val_images": self.val_images is None or _is_int(self.val_images, 1),
             "device": isinstance(self.device, str) and DEVICE.fullmatch(self.device) is not None,
             "deterministic": isinstance(self.deterministic, bool),
             "num_workers": _is_int(self.num_workers, 0),
@@ -108,6 +119,8 @@ _HELP = {
     "image_size": "Give a side of at least 8 pixels, or null for the dataset's own.",
     "max_image_size": "Give a side of at least 8 pixels, or null for no bound.",
     "pretrained": "Give true or false.",
+    "epoch_images": "Give a number of images from 1, or null for all.",
+    "val_images": "Give a number of images from 1, or null for all.",
     "device": "Choose auto, cpu, cuda, or cuda:1 for the second GPU.",
     "deterministic": "Give true or false.",
     "num_workers": "Give a whole number from 0.",

@@ -2,10 +2,11 @@
 
 import argparse
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qtt.finetune.cv.classification.pace import paced
 from qtt.finetune.cv.classification.settings import WHERE_IT_RUNS
 from qtt.statistics.scores import TITLES, find_metric
 from qtt.tasks.contract import Export, ReportParts, Scoreboard, Task, Watch
@@ -55,6 +56,16 @@ class ImageClassification(Task):
         from qtt.finetune.cv.classification.script import check_candidates
 
         check_candidates(candidates, task)
+
+    def paced(
+        self,
+        task: TaskInfo,
+        metafeatures: MetaFeatures,
+        seconds: float,
+        begun: Mapping[str, Any] | None = None,
+    ) -> tuple[TaskInfo, MetaFeatures]:
+        """See `pace.paced`."""
+        return paced(task, metafeatures, seconds, begun)
 
     def needs(self, candidates: Candidates, task: TaskInfo) -> Needs:
         """See `script.needs`."""
