@@ -219,6 +219,8 @@ class QuickTune(CandidateOptimizer):
     def _can_finish(self, live: list[int]) -> bool:
         """Whether any pipeline that trains can come to its end in the seconds left."""
         trained = [i for i in live if i not in self._probes]
+        if not trained:
+            return False
         epochs = self._last[trained] - self._done(trained)
         return bool((self.cost.predict(trained) * epochs <= (self.seconds_left or 0.0)).any())
 

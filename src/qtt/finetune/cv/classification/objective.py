@@ -181,9 +181,7 @@ class _Step:
         return self.pipeline()
 
     def _build(self) -> "tuple[Pipeline, Checkpoint | None]":
-        from qtt.finetune.cv.classification.pipeline import (
-            Pipeline,  # with Lightning, which probes do without
-        )
+        from qtt.finetune.cv.classification.pipeline import Pipeline  # with Lightning: no probe needs it
 
         found = None if self.path is None else load_checkpoint(self.path, self.fingerprint)
         pipeline = Pipeline(self.recipe, self.settings, self.task, self.trial.config_id, _data)
