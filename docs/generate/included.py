@@ -11,6 +11,7 @@ PAGES: Mapping[str, str] = {
     "experiments/search_quality/README.md": "experiments/search_quality.md",
     "experiments/search_quality/ideas.md": "experiments/search_quality_ideas.md",
     "experiments/finetune_vs_probe/README.md": "experiments/finetune_vs_probe.md",
+    "experiments/images/README.md": "experiments/images.md",
     "experiments/finetune_speed/README.md": "experiments/finetune_speed.md",
     "experiments/tiny_hub/README.md": "experiments/tiny_hub.md",
     "meta_dataset/README.md": "experiments/meta_dataset.md",

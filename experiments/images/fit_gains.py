@@ -33,6 +33,7 @@ GAINS = Path(__file__).with_name("gains.csv")
 BEFORE = dict.fromkeys(COLUMNS, (0.0, 0.15)) | {
     "intercept": (0.3, 0.2),
     "hot": (-2.0, 1.0),
+    "norms": (-0.9, 1.0),
     "dip": (-0.5, 0.3),
 }
 """Mean and standard deviation of each weight that a fit begins with, and is drawn towards."""

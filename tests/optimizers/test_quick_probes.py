@@ -138,8 +138,9 @@ def test_a_first_epoch_below_the_probe_does_not_end_a_pipeline() -> None:
     optimizer.tell([Result(0, 1, 0.6, 1.0), Result(1, 1, 0.8, 1.0)])
     begun = optimizer.ask()
     assert begun is not None
-    optimizer.tell(Result(begun.config_id, 1, 0.72, 5.0))
-    optimizer.seconds_left = 95.0
+    seconds = float(optimizer.cost.predict([begun.config_id])[0])
+    optimizer.tell(Result(begun.config_id, 1, 0.72, seconds))
+    optimizer.seconds_left = 100.0 - seconds
     again = optimizer.ask()
     assert again is not None
     assert (again.config_id, again.fidelity) == (begun.config_id, 2)

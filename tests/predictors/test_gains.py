@@ -93,12 +93,13 @@ def test_a_first_epoch_says_less_of_the_end_than_a_later_one() -> None:
     assert before - early < 0.25 * (before - late)
 
 
-def test_small_models_are_expected_to_gain_less() -> None:
-    cards = (replace(CARDS[0], macs=0.05), replace(CARDS[1], macs=0.5), CARDS[2])
+def test_what_large_models_gain_says_more_of_large_ones() -> None:
+    cards = (replace(CARDS[0], macs=0.05), replace(CARDS[1], macs=3.0), replace(CARDS[2], macs=3.0))
     predictor = GainsOverProbes(Others())
-    predictor.setup(replace(TASK, candidates=Candidates(CONFIGS, cards)))
-    predictor.condition(History((Result(0, 1, 0.7, 1.0), Result(1, 1, 0.7, 1.0))))
-    small, large = predictor.predict([GOOD, BAD], [5, 5]).mean
+    predictor.setup(replace(TASK, candidates=Candidates((*CONFIGS, probe_of("unprobed")), cards)))
+    probes = [Result(i, 1, 0.7, 1.0) for i in (0, 1, len(CONFIGS))]
+    predictor.condition(History((*probes, Result(BAD, 5, 0.85, 1.0))))
+    small, large = predictor.predict([GOOD, UNPROBED], [5, 5]).mean
     assert small < large
 
 

@@ -33,20 +33,20 @@ Array = NDArray[np.float64]
 Ids = NDArray[np.int64]
 
 COLUMNS = {
-    "intercept": (0.3, 0.2),
-    "rate": (0.0, 0.15),
-    "hot": (-2.5, 1.2),
-    "layer_decay": (-0.25, 0.2),
+    "intercept": (0.25, 0.2),
+    "rate": (0.2, 0.15),
+    "hot": (-2.3, 1.3),
+    "layer_decay": (-0.15, 0.15),
     "norms": (-0.9, 1.0),
-    "frozen": (0.2, 0.2),
-    "updates": (0.6, 0.3),
-    "hflip": (-0.05, 0.15),
+    "frozen": (0.15, 0.15),
+    "updates": (0.7, 0.3),
+    "hflip": (0.0, 0.2),
     "augmentation": (-0.2, 0.2),
-    "mixup": (-0.1, 0.15),
+    "mixup": (-0.15, 0.15),
     "smoothing": (0.1, 0.2),
-    "size": (0.25, 0.2),
-    "level": (-0.2, 0.1),
-    "dip": (-0.75, 0.2),
+    "size": (0.0, 0.2),
+    "level": (-0.2, 0.15),
+    "dip": (-0.65, 0.25),
 }
 """Mean and standard deviation of each weight, in logits, near what `experiments/images/fit_gains.py` finds.
 

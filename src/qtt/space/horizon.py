@@ -22,15 +22,19 @@ GENTLE: tuple[Mapping[str, Any], ...] = tuple(
         SCHEDULE: epochs,
         "opt": "adamw",
         "lr": rate,
+        "layer_decay": decay,
         "sched": "cosine",
-        "batch_size": 32,
+        "batch_size": batch_size,
         "weight_decay": 0.01,
         "hflip": hflip,
     }
-    for epochs, rate in ((3, 2e-4), (5, 1e-4), (10, 1e-4), (20, 1e-4))
+    for epochs, rate, decay, batch_size in (
+        *((3, 2e-4, None, 32), (5, 1e-4, None, 32), (10, 1e-4, None, 32), (20, 1e-4, None, 32)),
+        *((5, 1e-3, 0.65, 16), (10, 1e-3, 0.65, 16), (20, 1e-3, 0.65, 16)),
+    )
     for hflip in (0.0, 0.5)
 )
-"""Recipes that gained on nearly every probe that they began with (experiments/images); the shortest first."""
+"""Recipes that gained on nearly every probe that they began with (experiments/images)."""
 
 
 def probe_of(model: str) -> dict[str, Any]:
