@@ -73,6 +73,16 @@ def continuing(trial: Trial, task: TaskInfo) -> Iterator[Result]:
         yield result
 
 
+def level(trial: Trial, task: TaskInfo) -> Iterator[Result]:
+    """Every epoch of every pipeline is as good, and leaves its weights where that is wanted."""
+    for epoch in range(1, trial.fidelity + 1):
+        weights = task.weights_file(trial.config_id, epoch)
+        if weights is not None and (task.best_score is None or task.best_score <= 0.5):
+            weights.parent.mkdir(parents=True, exist_ok=True)
+            weights.write_text(f"{trial.config_id} {epoch}")
+        yield Result(trial.config_id, epoch, 0.5, 0.01)
+
+
 def reporting_all(trial: Trial, task: TaskInfo) -> Iterator[Result]:
     """Reports every epoch from the first one in each step; with `hang` it stops answering in the last one."""
     for epoch in range(1, trial.fidelity + 1):

@@ -22,7 +22,7 @@ def test_scores_of_zero_and_below_make_an_incumbent() -> None:
     assert history.incumbent.config_id == 1
 
 
-def test_the_latest_of_equals_is_the_incumbent_everywhere() -> None:
+def test_the_later_epoch_of_equal_scores_is_the_incumbent_everywhere() -> None:
     history = History(
         [Result(0, 1, 0.5, 1.0), Result(1, 1, 0.5, 1.0), Result(0, 2, 0.4, 1.0), Result(1, 2, 0.5, 1.0)]
     )
@@ -32,9 +32,18 @@ def test_the_latest_of_equals_is_the_incumbent_everywhere() -> None:
     assert (history.incumbent.config_id, history.incumbent.fidelity) == (1, 2)
     assert best.fidelity == 2
     assert history.ranking() == [1, 0]
+
+
+def test_of_equal_scores_and_epochs_the_first_is_the_incumbent_everywhere() -> None:
+    history = History([Result(0, 1, 0.4, 1.0), Result(1, 2, 0.5, 1.0), Result(0, 2, 0.5, 1.0)])
+    assert history.incumbent is not None
+    assert history.incumbent.config_id == 1
+    assert history.ranking() == [1, 0]
+    history.add(Result(0, 2, 0.5, 1.0))
+    history.add(Result(1, 2, 0.5, 1.0))
+    assert history.incumbent.config_id == 1
     history.add(Result(0, 3, 0.5, 1.0))
     assert history.ranking() == [0, 1]
-    assert history.incumbent.config_id == 0
 
 
 def test_failures_and_timeouts_are_no_observations() -> None:

@@ -210,6 +210,13 @@ class RunFolder:
         else:
             model.write()
 
+    def drop_weights(self, result: Result, task: TaskInfo) -> None:
+        """Remove weights that were left of a score as good as the incumbent's, which stays."""
+        weights = task.weights_file(result.config_id, result.fidelity)
+        if weights is not None:
+            with suppress(OSError):
+                weights.unlink(missing_ok=True)
+
     def _compare(self, path: Path, old: Any, new: Any) -> None:
         difference = first_difference(old, new)
         if difference:

@@ -32,15 +32,15 @@ class History:
     A repeated (config_id, fidelity) replaces the earlier observation, so that a pipeline restarted after its
     checkpoint was evicted has one curve.
 
-    Of equal scores the latest counts as the best: on some hundred validation examples ties are frequent, and
-    of two epochs that are as good there, the one nearer to the end of its schedule mostly is the better one.
+    Of equal scores that of the later epoch counts as the best: on some hundred validation examples ties are
+    frequent, and what was trained longer mostly is the better one. Of equal epochs it is the first.
     """
 
     def __init__(self, results: Iterable[Result] = ()) -> None:
         self._results: list[Result] = []
         self._curves: dict[int, dict[int, Observation]] = {}
         self._last: dict[int, int] = {}
-        self._reached: dict[int, int] = {}
+        self._reached: dict[int, tuple[tuple[float, int], int]] = {}
         self._failed: dict[int, str] = {}
         self._incumbent: Result | None = None
         for result in results:
@@ -62,9 +62,10 @@ class History:
             result.reported("pace"),
         )
         self._last[result.config_id] = max(result.fidelity, self._last.get(result.config_id, 0))
-        if result.score >= max(seen.score for seen in curve.values()):
-            self._reached[result.config_id] = len(self._results)
-        if self._incumbent is None or result.score >= self._incumbent.score:
+        best = max(map(_place, curve.values()))
+        if result.config_id not in self._reached or self._reached[result.config_id][0] != best:
+            self._reached[result.config_id] = best, len(self._results)
+        if self._incumbent is None or _place(result) > _place(self._incumbent):
             self._incumbent = result
 
     def __len__(self) -> int:
@@ -80,7 +81,7 @@ class History:
 
     @property
     def incumbent(self) -> Result | None:
-        """The best result so far, the latest among equals; None before the first success."""
+        """The best result so far; None before the first success."""
         return self._incumbent
 
     @property
@@ -104,12 +105,18 @@ class History:
 
     def best(self, config_id: int) -> Observation | None:
         """The pipeline's best observation, the last among equals; None when it was never seen."""
-        return max(self.curve(config_id), key=lambda seen: (seen.score, seen.fidelity), default=None)
+        return max(self.curve(config_id), key=_place, default=None)
 
     def ranking(self) -> list[int]:
-        """Ids of observed pipelines by falling best score; of equal ones, those that reached it last."""
+        """Ids of observed pipelines, the one with the best observation first."""
 
-        def place(config_id: int) -> tuple[float, int]:
-            return max(seen.score for seen in self._curves[config_id].values()), self._reached[config_id]
+        def place(config_id: int) -> tuple[float, int, int]:
+            (score, fidelity), when = self._reached[config_id]
+            return -score, -fidelity, when
 
-        return sorted(self._curves, key=place, reverse=True)
+        return sorted(self._curves, key=place)
+
+
+def _place(seen: Observation | Result) -> tuple[float, int]:
+    """By which one is better than another."""
+    return seen.score, seen.fidelity

@@ -234,6 +234,8 @@ class SearchLoop:
             self._folder.keep_proposals(self._optimizer.candidates)
         if result is self._history.incumbent:
             self._folder.keep_incumbent(result, self._optimizer.candidates, self._task)
+        else:
+            self._folder.drop_weights(result, self._task)
         self._tidy(result)
 
     def _tidy(self, result: Result) -> None:
