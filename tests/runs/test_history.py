@@ -22,28 +22,25 @@ def test_scores_of_zero_and_below_make_an_incumbent() -> None:
     assert history.incumbent.config_id == 1
 
 
-def test_the_later_epoch_of_equal_scores_is_the_incumbent_everywhere() -> None:
-    history = History(
-        [Result(0, 1, 0.5, 1.0), Result(1, 1, 0.5, 1.0), Result(0, 2, 0.4, 1.0), Result(1, 2, 0.5, 1.0)]
-    )
+def test_of_a_pipelines_equal_scores_the_last_is_the_best() -> None:
+    history = History([Result(1, 1, 0.5, 1.0), Result(1, 2, 0.5, 1.0), Result(1, 3, 0.4, 1.0)])
     best = history.best(1)
     assert history.incumbent is not None
     assert best is not None
-    assert (history.incumbent.config_id, history.incumbent.fidelity) == (1, 2)
-    assert best.fidelity == 2
-    assert history.ranking() == [1, 0]
+    assert history.incumbent.fidelity == best.fidelity == 2
 
 
-def test_of_equal_scores_and_epochs_the_first_is_the_incumbent_everywhere() -> None:
-    history = History([Result(0, 1, 0.4, 1.0), Result(1, 2, 0.5, 1.0), Result(0, 2, 0.5, 1.0)])
+def test_of_equal_pipelines_the_first_is_the_incumbent_and_ranks_first() -> None:
+    history = History(
+        [Result(0, 1, 0.4, 1.0), Result(1, 2, 0.5, 1.0), Result(0, 2, 0.5, 1.0), Result(0, 3, 0.5, 1.0)]
+    )
     assert history.incumbent is not None
     assert history.incumbent.config_id == 1
     assert history.ranking() == [1, 0]
-    history.add(Result(0, 2, 0.5, 1.0))
-    history.add(Result(1, 2, 0.5, 1.0))
-    assert history.incumbent.config_id == 1
     history.add(Result(0, 3, 0.5, 1.0))
-    assert history.ranking() == [0, 1]
+    history.add(Result(1, 3, 0.5, 1.0))
+    assert (history.incumbent.config_id, history.incumbent.fidelity) == (1, 3)
+    assert history.ranking() == [1, 0]
 
 
 def test_failures_and_timeouts_are_no_observations() -> None:

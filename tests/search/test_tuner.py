@@ -208,12 +208,14 @@ def test_the_incumbents_weights_are_kept_and_finished_pipelines_leave_nothing(tm
     assert not list((tmp_path / "pipelines").glob("0*"))
 
 
-def test_of_equal_scores_the_later_epoch_is_kept_and_no_other_weights_are_left(tmp_path: Path) -> None:
+def test_of_equal_scores_the_first_pipelines_last_epoch_is_kept_and_no_other_weights_are_left(
+    tmp_path: Path,
+) -> None:
     summary = _tuner(tmp_path, objectives.level, n=3, epochs=4).run(TASK, evaluations=9)
-    best = summary.history.incumbent
+    best, first = summary.history.incumbent, next(iter(summary.history))
     assert best is not None
-    assert best.fidelity == max(result.fidelity for result in summary.history)
-    assert best.config_id == next(r.config_id for r in summary.history if r.fidelity == best.fidelity)
+    assert best.config_id == first.config_id
+    assert best.fidelity == summary.history.fidelity(first.config_id)
     kept = (tmp_path / "incumbent" / "weights.safetensors").read_text()
     assert kept == f"{best.config_id} {best.fidelity}"
     assert list((tmp_path / "pipelines").rglob("weights-*")) == []

@@ -32,15 +32,15 @@ class History:
     A repeated (config_id, fidelity) replaces the earlier observation, so that a pipeline restarted after its
     checkpoint was evicted has one curve.
 
-    Of equal scores that of the later epoch counts as the best: on some hundred validation examples ties are
-    frequent, and what was trained longer mostly is the better one. Of equal epochs it is the first.
+    Of a pipeline's epochs with equal scores the last counts as its best: on some hundred validation examples
+    ties are frequent, and the end of a schedule mostly is the better one. Of pipelines it is the first.
     """
 
     def __init__(self, results: Iterable[Result] = ()) -> None:
         self._results: list[Result] = []
         self._curves: dict[int, dict[int, Observation]] = {}
         self._last: dict[int, int] = {}
-        self._reached: dict[int, tuple[tuple[float, int], int]] = {}
+        self._reached: dict[int, tuple[float, int]] = {}
         self._failed: dict[int, str] = {}
         self._incumbent: Result | None = None
         for result in results:
@@ -62,10 +62,10 @@ class History:
             result.reported("pace"),
         )
         self._last[result.config_id] = max(result.fidelity, self._last.get(result.config_id, 0))
-        best = max(map(_place, curve.values()))
+        best = max(seen.score for seen in curve.values())
         if result.config_id not in self._reached or self._reached[result.config_id][0] != best:
             self._reached[result.config_id] = best, len(self._results)
-        if self._incumbent is None or _place(result) > _place(self._incumbent):
+        if self._incumbent is None or self._is_better(result, self._incumbent):
             self._incumbent = result
 
     def __len__(self) -> int:
@@ -105,18 +105,19 @@ class History:
 
     def best(self, config_id: int) -> Observation | None:
         """The pipeline's best observation, the last among equals; None when it was never seen."""
-        return max(self.curve(config_id), key=_place, default=None)
+        return max(self.curve(config_id), key=lambda seen: (seen.score, seen.fidelity), default=None)
 
     def ranking(self) -> list[int]:
-        """Ids of observed pipelines, the one with the best observation first."""
+        """Ids of observed pipelines by falling best score; of equal ones, the one that reached it first."""
 
-        def place(config_id: int) -> tuple[float, int, int]:
-            (score, fidelity), when = self._reached[config_id]
-            return -score, -fidelity, when
+        def place(config_id: int) -> tuple[float, int]:
+            score, when = self._reached[config_id]
+            return -score, when
 
         return sorted(self._curves, key=place)
 
-
-def _place(seen: Observation | Result) -> tuple[float, int]:
-    """By which one is better than another."""
-    return seen.score, seen.fidelity
+    @staticmethod
+    def _is_better(result: Result, than: Result) -> bool:
+        if result.config_id != than.config_id:
+            return result.score > than.score
+        return (result.score, result.fidelity) > (than.score, than.fidelity)
