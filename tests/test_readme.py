@@ -83,8 +83,9 @@ def test_commands_compose_hub_and_space(overrides: list[str]) -> None:
     manager = ConfigManager(instantiate(config.search_space, models=list(hub.names)), hub)
     optimizer = instantiate(config.optimizer)(config_manager=manager, seed=config.seed)
     optimizer.setup(config.num_candidates)
-    probes = sum(map(is_probe, optimizer.candidates.configs))
-    assert len(optimizer.candidates) == config.num_candidates + probes
+    assert sum(map(is_probe, optimizer.candidates.configs)) == len(manager.probes())
+    first = len(manager.probes()) + len(manager.recipes())
+    assert len(optimizer.candidates) == config.num_candidates + first
 
 
 @pytest.mark.parametrize("overrides", commands("qtt.benchmark"), ids=" ".join)

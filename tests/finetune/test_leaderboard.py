@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn import metrics as sklearn_metrics
 
@@ -124,7 +125,7 @@ def test_a_table_names_the_images(record: RunRecord, images: Path) -> None:
     table.write_text("\n".join(["file,label", *rows]))
     whole = leaderboard(record, table)
     figures = ["name", "top1", "log_loss", "images"]
-    assert whole.table[figures].equals(expected[figures])
+    pd.testing.assert_frame_equal(whole.table[figures], expected[figures])
     split = [f"{row},{'test' if number % 2 else 'train'}" for number, row in enumerate(rows)]
     table.write_text("\n".join(["file,label,split", *split]))
     assert set(leaderboard(record, table).table["images"]) == {7}
