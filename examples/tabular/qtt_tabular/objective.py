@@ -20,7 +20,7 @@ _warm: OrderedDict[str, Learner] = OrderedDict()
 
 @objective_of("tabular")
 def train(trial: Trial, task: TaskInfo) -> Iterator[Result]:
-    """Train `trial.config` until epoch `trial.fidelity`; weights of a score that reaches the best are left."""
+    """Train `trial.config` until epoch `trial.fidelity`; weights that reach the best score are left."""
     key = repr(
         (str(task.path), task.val_fraction, task.seed, str(task.work_dir), sorted(trial.config.items()))
     )
