@@ -9,7 +9,7 @@ from qtt.artifacts.pretrained import quick_tune
 from qtt.hub.model_hub import ModelHub
 from qtt.optimizers.quick import QuickTune
 from qtt.space.config_manager import ConfigManager
-from qtt.space.horizon import GENTLE, begins_with_probe, probe_of
+from qtt.space.horizon import RECIPES, begins_with_probe, probe_of
 from qtt.space.search_space import build_space
 from qtt.types import MetaFeatures, ModelCard, Result
 
@@ -27,7 +27,7 @@ def make(**settings: Any) -> QuickTune:
 
 def test_they_come_before_the_other_candidates_and_first() -> None:
     optimizer = make()
-    assert len(optimizer.candidates) == 18 + 2 * len(GENTLE)
+    assert len(optimizer.candidates) == 18 + 2 * len(RECIPES)
     assert [optimizer.candidates.configs[i] for i in (0, 1)] == [probe_of("small"), probe_of("big")]
     asked = []
     for score in (0.6, 0.8, 0.7):
@@ -104,9 +104,9 @@ def test_what_was_told_decides_alone() -> None:
 
 def test_the_recipes_of_all_models_come_after_the_probes() -> None:
     optimizer = make()
-    recipes = optimizer.candidates.configs[2 : 2 + 2 * len(GENTLE)]
+    recipes = optimizer.candidates.configs[2 : 2 + 2 * len(RECIPES)]
     assert all(begins_with_probe(config) for config in recipes)
-    for recipe, small, big in zip(GENTLE, recipes[::2], recipes[1::2], strict=True):
+    for recipe, small, big in zip(RECIPES, recipes[::2], recipes[1::2], strict=True):
         assert (small["model"], big["model"]) == ("small", "big")
         assert recipe.items() <= small.items()
         assert recipe.items() <= big.items()

@@ -14,16 +14,16 @@ from qtt.space.horizon import probe_of
 from qtt.types import Candidates, MetaFeatures, ModelCard, Prediction, Result
 
 CARDS = tuple(ModelCard(name, name, "f", 1.0, 64) for name in ("good", "bad", "unprobed"))
-GENTLE = {"head_init": "probe", "lr": 1e-4, "batch_size": 32, "schedule_epochs": 5, "freeze_norms": True}
+RECIPES = {"head_init": "probe", "lr": 1e-4, "batch_size": 32, "schedule_epochs": 5, "freeze_norms": True}
 OTHER = {"model": "good", "lr": 1e-3, "batch_size": 32}
 CONFIGS = (
     probe_of("good"),
     probe_of("bad"),
-    GENTLE | {"model": "good"},
-    GENTLE | {"model": "bad"},
-    GENTLE | {"model": "unprobed"},
-    GENTLE | {"model": "good", "layer_decay": 0.75},
-    GENTLE | {"model": "good", "lr": 1e-2},
+    RECIPES | {"model": "good"},
+    RECIPES | {"model": "bad"},
+    RECIPES | {"model": "unprobed"},
+    RECIPES | {"model": "good", "layer_decay": 0.75},
+    RECIPES | {"model": "good", "lr": 1e-2},
     OTHER,
 )
 GOOD, BAD, UNPROBED, NEAR, WILD, RANDOM = 2, 3, 4, 5, 6, 7

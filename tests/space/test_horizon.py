@@ -4,7 +4,7 @@ import pytest
 
 from qtt.hub.model_hub import ModelHub
 from qtt.space.config_manager import ConfigManager
-from qtt.space.horizon import GENTLE, begins_with_probe, is_probe, last_epoch, probe_of
+from qtt.space.horizon import RECIPES, begins_with_probe, is_probe, last_epoch, probe_of
 from qtt.space.search_space import build_space
 from qtt.types import ModelCard
 
@@ -62,7 +62,7 @@ def test_the_papers_spaces_have_none(variant: str) -> None:
 
 def test_recipes_are_what_a_space_makes_of_them() -> None:
     photos = ConfigManager(build_space("photos", HUB), HUB)
-    assert len(photos.recipes()) == 2 * len(GENTLE)
+    assert len(photos.recipes()) == 2 * len(RECIPES)
     narrow = ConfigManager(build_space("photos", HUB, {"schedule_epochs": [5], "hflip": [0.0]}), HUB)
     recipes = narrow.recipes()
     assert {config["schedule_epochs"] for config in recipes} == {5}

@@ -13,7 +13,7 @@ from qtt.errors import ConfigError, ModelHubError, unknown
 from qtt.hub.model_hub import ModelHub
 from qtt.space.closeness import card_distance
 from qtt.space.domains import Choices, Domain, Options, Range, domain_of
-from qtt.space.horizon import GENTLE, HEAD, probe_of
+from qtt.space.horizon import HEAD, RECIPES, probe_of
 from qtt.space.hyperparameters import OWN
 from qtt.space.own_space import space_from_dict, space_to_dict, with_hashable_options
 from qtt.types import Candidates, Config, ModelCard
@@ -100,9 +100,9 @@ class ConfigManager:
         return [probe_of(card.name) for card in self._probed()]
 
     def recipes(self) -> list[Config]:
-        """What `GENTLE` becomes in this space for each of its models with a probe, recipe by recipe."""
+        """What `RECIPES` becomes in this space for each of its models with a probe, recipe by recipe."""
         found: list[Config] = []
-        for recipe, card in product(GENTLE, self._probed()):
+        for recipe, card in product(RECIPES, self._probed()):
             config = self.adapt({**recipe, "model": card.name}, card)
             if config is not None and config not in found:
                 found.append(config)

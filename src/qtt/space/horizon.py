@@ -15,7 +15,7 @@ SCHEDULE, HEAD = "schedule_epochs", "head_init"
 PAPERS = 50
 """Epochs of every schedule in the papers."""
 
-GENTLE: tuple[Mapping[str, Any], ...] = tuple(
+RECIPES: tuple[Mapping[str, Any], ...] = tuple(
     {
         HEAD: "probe",
         "freeze_norms": True,

@@ -55,7 +55,7 @@ def finetune(trial: Trial, task_info: TaskInfo) -> Iterator[Result]:
     A linear probe (`qtt.space.horizon`) has one epoch and no checkpoint: nothing is trained. The `pace` of
     its result is the seconds that its features took when they were made.
 
-    score: `task_info.metric`, by default top-1 accuracy, on the whole validation split. cost: seconds of
+    score: `task_info.metric`, by default top-1 accuracy, on the validation images. cost: seconds of
     training and evaluation, and for the first epoch of building or resuming the pipeline. info: train_loss,
     val_loss (mean cross-entropy), lr (the largest at the epoch's end), stderr, examples and baseline of the
     score (see `Result`), accuracy where the score is another metric, on a GPU max_memory_mb, and accumulate
@@ -65,8 +65,7 @@ def finetune(trial: Trial, task_info: TaskInfo) -> Iterator[Result]:
     that of the pipeline's last epoch, before its result. A process that dies meanwhile leaves the checkpoint
     before it, from which the same epoch comes again: to the bit on a CPU, and on a GPU with
     `FinetuneSettings.deterministic`. Epochs that the checkpoint has but this step was asked for are reported
-    from there. Weights of a score not below `best_score` are in `weights_file` before their result is
-    reported.
+    from there. Weights that reach `best_score` are in `weights_file` before their result is reported.
 
     Raises:
         ConfigError: config, settings or checkpoint cannot be used.
