@@ -17,7 +17,9 @@ import objectives
 from clocks import HOURS, movable_clock
 from qtt.errors import ConfigError
 from qtt.evaluation import inline
+from qtt.finetune.__main__ import main as finetune
 from qtt.optimizers.random import EpochwiseRandomOptimizer
+from qtt.report import main as report
 from qtt.runs.folder import RunFolder
 from qtt.runs.journal import Journal
 from qtt.runs.kept_models import KeptModel, kept_models
@@ -103,7 +105,8 @@ def test_a_budget_is_kept_and_the_next_call_goes_on(tmp_path: Path, monkeypatch:
         tmp_path / "task.json",
         json.loads((tmp_path / "task.json").read_text()) | {"settings": {"seconds": HOURS}},
     )
-    slow = QuickTuner.load(tmp_path, clock=movable_clock(monkeypatch, inline, objectives))
+    clock = movable_clock(monkeypatch, inline, objectives)
+    slow = QuickTuner.load(tmp_path, objectives.continuing, clock=clock)
     output = StringIO()
     slow.finetune(k=2, time_budget=2.5 * HOURS, console=Console(file=output, width=200))
     assert "Out of time before the last epoch of #" in output.getvalue()
@@ -168,8 +171,7 @@ def test_a_failure_is_written_down_and_the_others_go_on(tmp_path: Path) -> None:
 
 def test_a_loaded_run_says_what_the_search_said(tmp_path: Path) -> None:
     tuner = _searched(tmp_path)
-    loaded = QuickTuner.load(tmp_path)
-    assert loaded.objective is objectives.continuing
+    loaded = QuickTuner.load(tmp_path, objectives.continuing)
     assert loaded.statistics().equals(tuner.statistics())
     assert loaded.finetune(k=1).equals(tuner.finetune(k=1))
     with pytest.raises(ConfigError, match=r"loaded without an optimizer.*repeat the command"):
@@ -182,14 +184,27 @@ def test_statistics_know_what_differs(tmp_path: Path) -> None:
     np.testing.assert_allclose(table["lr"], 0.1 * table["config_id"])
 
 
-def test_an_objective_without_a_name_must_be_given_again(tmp_path: Path) -> None:
-    def mine(trial: Any, task: TaskInfo) -> Any:
-        return objectives.continuing(trial, task)
+def test_what_only_a_folder_names_is_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _searched(tmp_path / "shared")
+    (tmp_path / "shared/evil.py").write_text("import pathlib\npathlib.Path('ran').touch()\ndef f(): ...\n")
+    settings = json.loads((tmp_path / "shared/search.json").read_text())
+    write_json(tmp_path / "shared/search.json", settings | {"objective": "shared.evil:f"})
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    tuner = QuickTuner.load("shared")
+    assert len(tuner.statistics()) > 1
+    with pytest.raises(ConfigError, match=r"nothing is imported .* with --objective shared\.evil:f"):
+        tuner.finetune(k=1)
+    with pytest.raises(SystemExit):
+        finetune(["shared", "--k", "1"])
+    assert report(["shared"]) == 0
+    assert not (tmp_path / "ran").exists()
 
-    _searched(tmp_path, mine)
-    with pytest.raises(ConfigError, match="cannot be imported by name: pass it"):
-        QuickTuner.load(tmp_path)
-    assert len(QuickTuner.load(tmp_path, mine).finetune(k=1)) >= 1
+
+def test_an_objective_of_ones_own_is_given_again(tmp_path: Path) -> None:
+    _searched(tmp_path)
+    assert len(QuickTuner.load(tmp_path, objectives.continuing).finetune(k=1)) >= 1
+    assert finetune([str(tmp_path), "--k", "2", "--objective", "objectives:continuing"]) == 0
 
 
 def test_before_a_search_there_is_nothing_to_look_at(tmp_path: Path) -> None:
@@ -216,7 +231,7 @@ import json
 file = pathlib.Path({path!r}) / "task.json"
 write_json(file, json.loads(file.read_text()) | {{"settings": {{"seconds": 0.3}}}})
 print("ready", flush=True)
-t.QuickTuner.load({path!r}).finetune(k=2)
+t.QuickTuner.load({path!r}, t.objectives.continuing).finetune(k=2)
 """
 
 
@@ -228,7 +243,7 @@ def test_killed_in_the_middle_it_goes_on_without_loss(tmp_path: Path) -> None:
         wait_until(lambda: len(RunRecord.load(tmp_path).finetuning) >= 2, process)
         os.kill(process.pid, signal.SIGKILL)
     known = RunRecord.load(tmp_path).finetuning
-    QuickTuner.load(tmp_path).finetune(k=2)
+    QuickTuner.load(tmp_path, objectives.continuing).finetune(k=2)
     record = RunRecord.load(tmp_path)
     assert record.finetuning[: len(known)] == known
     for config_id in record.history.ranking()[:2]:

@@ -23,6 +23,7 @@ from qtt.search.tuner import QuickTuner
 from qtt.statistics.fronts import COSTS
 from qtt.support.console_tables import frame_table, positive_count, say, wide_console
 from qtt.support.files import write_json
+from qtt.support.functions import function_named
 from qtt.tasks.registry import task_name, task_of
 
 FORMATS = {"config_id": "d", "score": ".4f", "epoch": "d", "searched": ".4f"}
@@ -35,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = wide_console()
     stop_as_by_ctrl_c()
     with errors_for_people():
-        tuner = QuickTuner.load(options.run_dir, data=options.data)
+        objective = options.objective and function_named(options.objective, "--objective")
+        tuner = QuickTuner.load(options.run_dir, objective, data=options.data)
         try:
             tuner.finetune(
                 options.k,
@@ -74,6 +76,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, help="where the dataset is now (default: where it was)")
     parser.add_argument(
         "--pipelines", type=int, nargs="+", metavar="ID", help="these pipelines in place of the best"
+    )
+    parser.add_argument(
+        "--objective",
+        metavar="MODULE:FUNCTION",
+        help="what to train with, where the search had a function of its own; it is imported and called",
     )
     return parser
 

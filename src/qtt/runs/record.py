@@ -1,6 +1,5 @@
 """A search as its run folder tells it, whether it is finished, interrupted, killed or still running."""
 
-import pkgutil
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -14,7 +13,7 @@ from qtt.runs.history import History
 from qtt.runs.journal import Entry
 from qtt.runs.kept_models import KeptModel, kept_models
 from qtt.support.files import read_json
-from qtt.types import Candidates, Objective, TaskInfo
+from qtt.types import Candidates, TaskInfo
 
 EXPECTED = """A run folder has at least
   candidates.json   the pipelines to choose from
@@ -78,27 +77,6 @@ class RunRecord:
     def elapsed(self) -> float:
         """Seconds of the budget that were spent."""
         return self.entries[-1].elapsed if self.entries else 0.0
-
-    def objective(self) -> Objective:
-        """The function that trained, imported by name.
-
-        Raises:
-            ConfigError: the search's objective has no name, or cannot be imported.
-        """
-        name = self.settings.get("objective")
-        if name is None:
-            raise ConfigError(
-                f"The objective of {self.path} cannot be imported by name: pass it, as in "
-                "QuickTuner.load(run_dir, objective)."
-            )
-        try:
-            found: Objective = pkgutil.resolve_name(name)
-        except (ImportError, AttributeError, ValueError) as error:
-            raise ConfigError(
-                f"The objective {name} of {self.path} cannot be imported: {error}. Pass it, as in "
-                "QuickTuner.load(run_dir, objective)."
-            ) from error
-        return found
 
     def task_here(self) -> TaskInfo:
         """The task with the places of this folder, for training on."""

@@ -27,7 +27,7 @@ from qtt.statistics.fronts import cheapest
 from qtt.support.clock import Clock, WallClock
 from qtt.support.files import write_json, write_text
 from qtt.tasks.contract import Task
-from qtt.tasks.registry import load_task, task_of, task_of_objective
+from qtt.tasks.registry import load_task, task_name, task_of, task_of_objective
 from qtt.tracking.base import Summary, Tracker
 from qtt.tracking.console import ConsoleTracker
 from qtt.tracking.csv import CsvTracker
@@ -45,6 +45,7 @@ class QuickTuner:
     optimizer: set up with its candidates; None where no search is wanted, as after `load`.
     objective: a task, whose objective it is, or a function that trains a pipeline until an epoch; see
         `qtt.types.Objective`. A function that belongs to a task brings it along (`qtt.tasks.objective_of`).
+        None where nothing is to be trained, as after `load` of a search with a function of its own.
     path: run folder; a search with the same candidates and task in the same folder is resumed. Default: a
         folder under `runs/` named after the task and the candidates.
     trackers: who is told of the search; default: console and `trajectory.csv`.
@@ -58,7 +59,7 @@ class QuickTuner:
     def __init__(
         self,
         optimizer: Optimizer | None,
-        objective: Objective | Task,
+        objective: Objective | Task | None,
         path: str | Path | None = None,
         *,
         trackers: Sequence[Tracker] | None = None,
@@ -69,7 +70,7 @@ class QuickTuner:
         files: Mapping[str, str] | None = None,
     ) -> None:
         self.optimizer = optimizer
-        self.task = objective if isinstance(objective, Task) else task_of_objective(objective)
+        self.task = objective if isinstance(objective, Task | None) else task_of_objective(objective)
         self.objective = objective.objective if isinstance(objective, Task) else objective
         self.path = None if path is None else Path(path)
         self._trackers: Sequence[Tracker] = [ConsoleTracker(), CsvTracker()] if trackers is None else trackers
@@ -108,6 +109,7 @@ class QuickTuner:
                 f"{self.path} was loaded without an optimizer. To search on, repeat the command or the "
                 "script that began it, with a larger budget."
             )
+        objective = self._to_train_with()
         candidates = self.optimizer.candidates
         hub = _hub(self.optimizer)
         task = _completed(task_info or TaskInfo(path=Path()), self.optimizer, hub)
@@ -126,13 +128,13 @@ class QuickTuner:
                 logger.info("%d failures are forgotten, and their pipelines may be asked again.", forgiven)
             self.summary = SearchLoop(
                 self.optimizer,
-                make_evaluator(self.objective, folder.log, self._isolation),
+                make_evaluator(objective, folder.log, self._isolation),
                 folder,
                 task,
                 budget,
                 trackers=self._trackers,
                 clock=self._clock,
-                preflight=Preflight(whose(self.task, self.objective), candidates, task, folder.path),
+                preflight=Preflight(whose(self.task, objective), candidates, task, folder.path),
                 quota=self._quota,
                 patience=self._patience,
                 advice=hub.advice if hub else "",
@@ -152,19 +154,39 @@ class QuickTuner:
 
         Args:
             run_dir: the run folder.
-            objective: default: that of the search's task, or the function that it had, imported by name.
+            objective: to finetune with; default: that of the search's task. A function that only the folder
+                names is not imported: who trusts it passes it.
             data: where the dataset is now; default: where it was.
             settings: further arguments of `QuickTuner`.
 
         Raises:
-            ConfigError: the folder is no run folder, or its objective cannot be imported.
+            ConfigError: the folder is no run folder, or its task is not installed.
             JournalError: its journal is damaged.
         """
         record = RunRecord.load(run_dir, data)
         settings = {name: record.settings[name] for name in KEPT if name in record.settings} | settings
-        tuner = cls(None, objective or _objective(record), record.path, **settings)
+        tuner = cls(None, objective or _task(record), record.path, **settings)
         tuner._data = data
         return tuner
+
+    def _to_train_with(self) -> Objective:
+        """The objective.
+
+        Raises:
+            ConfigError: there is none; what the run folder says of it is named.
+        """
+        if self.objective is not None:
+            return self.objective
+        if self.path is None:
+            raise ConfigError("There is nothing to train with: QuickTuner was given no objective.")
+        told = RunRecord.load(self.path).settings.get("objective")
+        named = f", as {told} for instance" if told else ""
+        option = f", or with --objective {told} on the command line" if told else ""
+        raise ConfigError(
+            f"The search in {self.path} trained with a function of its own. A folder may name any code, so "
+            f"nothing is imported that only it names. Give the function{named}, if you trust it: in "
+            f"QuickTuner.load(run_dir, objective){option}."
+        )
 
     def _search_space(self) -> dict[str, str]:
         """The space that the candidates come from, where the optimizer knows it."""
@@ -175,7 +197,7 @@ class QuickTuner:
         """What `search.json` says."""
         return {
             "optimizer": type(self.optimizer).__name__,
-            "objective": import_path(self.objective),
+            "objective": import_path(self._to_train_with()),
             **({} if self.task is None else {"task": self.task.name}),
             "isolation": self._isolation,
             "disk_quota_gb": None if self._quota is None else self._quota / 1e9,
@@ -231,9 +253,11 @@ class QuickTuner:
             All kept networks, the best first; see `qtt.search.final_training.kept_table`.
 
         Raises:
-            ConfigError: nothing was run yet, or no pipeline can be trained on.
+            ConfigError: nothing was run yet, no pipeline can be trained on, or the search had a function of
+                its own that `load` was not given.
         """
         record = self.record()
+        objective = self._to_train_with()
         if pipelines is not None:
             chosen = list(pipelines)
             record.check_pipelines(chosen)
@@ -245,7 +269,7 @@ class QuickTuner:
                 record.history,
                 record.candidates,
                 record.task_here(),
-                make_evaluator(self.objective, folder.log, self._isolation),
+                make_evaluator(objective, folder.log, self._isolation),
                 self._clock,
                 time_budget,
                 console,
@@ -296,13 +320,13 @@ def _hub(optimizer: Optimizer) -> ModelHub | None:
     return hub if isinstance(hub, ModelHub) else None
 
 
-def _objective(record: RunRecord) -> Objective | Task:
-    """What the search trained with."""
-    if name := record.settings.get("task"):
-        task = load_task(name)
-        if record.settings.get("objective") == import_path(task.objective):
-            return task
-    return record.objective()
+def _task(record: RunRecord) -> Task | None:
+    """The installed task that a search trained with; None where it had a function of its own."""
+    name = task_name(record)
+    if name is None:
+        return None
+    task = load_task(name)
+    return task if record.settings.get("objective") == import_path(task.objective) else None
 
 
 def _default_path(optimizer: Optimizer, task: TaskInfo) -> Path:
