@@ -30,6 +30,7 @@ HYDRA = {
 
 LAYERS = [
     {"errors"},
+    {"card_rules"},
     {"types", "support"},
     {"data"},
     {"hub", "runs"},

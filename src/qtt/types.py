@@ -15,6 +15,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from qtt.card_rules import check_card
 from qtt.errors import ConfigError, ObjectiveError
 
 Config = Mapping[str, Any]
@@ -180,6 +181,9 @@ class ModelCard:
     create_kwargs: extra arguments for `timm.create_model`, as (name, value) pairs sorted by name.
     licence: of the weights, as timm or their maker names it; None where unknown.
     gated: the Hugging Face hub gives the weights only to those who log in and agree to conditions.
+
+    Raises:
+        ConfigError: it says what no card may; see `qtt.card_rules`.
     """
 
     name: str
@@ -200,6 +204,9 @@ class ModelCard:
     aliases: tuple[str, ...] = ()
     licence: str | None = None
     gated: bool = False
+
+    def __post_init__(self) -> None:
+        check_card(self)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able dict; inverse of `from_dict`."""
