@@ -45,7 +45,7 @@ from qtt.evaluation import Evaluator
 from qtt.evaluation.preflight import Preflight, check_writable, summary
 from qtt.runs.folder import RunFolder, environment
 from qtt.space.config_manager import ConfigManager
-from qtt.support.files import read_json, write_json, write_text
+from qtt.support.files import read_object, write_json, write_text
 from qtt.support.functions import function_named
 from qtt.support.machine import available_cores
 from qtt.tasks.registry import load_task
@@ -217,7 +217,7 @@ def _plan(
     """The runs on one dataset; those that an earlier, larger call planned stay planned."""
     name, path = dataset
     file = folder.path / "plans" / f"{name}.json"
-    earlier = read_json(file)["configs"] if file.exists() else []
+    earlier = read_object(file)["configs"] if file.exists() else []
     count = max(int(config.runs_per_dataset), len(earlier))
     kind = load_task(config.objective.task)
     task, metafeatures = kind.describe(path, val_fraction=config.val_fraction, seed=config.seed)
@@ -233,7 +233,7 @@ def _plan(
     )
     if config.objective.function is None:
         kind.check(candidates, task)
-    facts = read_json(path / MANIFEST) if (path / MANIFEST).is_file() else {}
+    facts = read_object(path / MANIFEST) if (path / MANIFEST).is_file() else {}
     names = run_names(name, len(candidates), identity)
     plan = Plan(name, task, metafeatures, candidates, names, facts.get("set"), facts.get("domain"))
     data = plan.to_dict()

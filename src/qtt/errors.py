@@ -12,6 +12,10 @@ class ConfigError(QTTError):
     """A configuration, pipeline or option that cannot be used."""
 
 
+class DamagedFileError(ConfigError, ValueError):
+    """A file that cannot be read as what it should be."""
+
+
 class DatasetError(QTTError):
     """A folder or image that cannot be used as a dataset."""
 

@@ -170,7 +170,7 @@ def test_files_of_others_must_name_their_row_groups(table: CurveTable) -> None:
     pq.write_table(pq.read_table(path).replace_schema_metadata(None), path)
     manifest = table.folder / "manifest.json"
     data = json.loads(manifest.read_text())
-    from qtt.curves.manifest import file_sha256
+    from qtt.support.files import file_sha256
 
     data["sha256"]["configs.parquet"] = file_sha256(path)
     manifest.write_text(json.dumps(data))

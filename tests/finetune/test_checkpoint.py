@@ -1,6 +1,7 @@
 """Deaths, full disks and removed folders: whatever happens, a pipeline's curve is the same."""
 
 import os
+import random
 import shutil
 import time
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from safetensors.torch import load_file
 from pipelines import PLAIN, RICH, checkpoint, forget, learned, run
 from qtt.errors import ConfigError
 from qtt.finetune.cv.classification import finetune_script, objective, writer
-from qtt.finetune.cv.classification.checkpoint import NAME, Progress, save_checkpoint
+from qtt.finetune.cv.classification.checkpoint import NAME, Progress, load_checkpoint, save_checkpoint
 from qtt.finetune.cv.classification.epoch import run_epoch
 from qtt.finetune.cv.classification.writer import CheckpointError, CheckpointWriter
 from qtt.types import TaskInfo, Trial
@@ -290,10 +291,37 @@ def test_a_checkpoint_of_something_else_is_refused(make_task: MakeTask, change: 
 
 
 @pytest.mark.parametrize("length", [0, 100, 5000])
-def test_a_damaged_checkpoint_is_named(make_task: MakeTask, length: int) -> None:
+def test_with_a_torn_checkpoint_a_pipeline_is_trained_anew(
+    make_task: MakeTask, length: int, caplog: pytest.LogCaptureFixture
+) -> None:
     task = make_task()
+    undisturbed = run(task, PLAIN, 2)
+    shutil.rmtree(task.pipeline_dir(0))
+    forget()
     run(task, PLAIN, 1)
-    path = task.pipeline_dir(0) / "last.ckpt"
+    forget()
+    path = task.pipeline_dir(0) / NAME
     path.write_bytes(path.read_bytes()[:length])
-    with pytest.raises(ConfigError, match=r"last\.ckpt cannot be read .* Remove it to train"):
-        run(task, PLAIN, 2)
+    again = run(task, PLAIN, 2)
+    assert [result.score for result in again] == [result.score for result in undisturbed]
+    assert "last.ckpt cannot be read" in caplog.text and "trained anew" in caplog.text
+
+
+def test_no_flipped_bit_of_a_checkpoint_changes_what_it_says(tmp_path: Path) -> None:
+    path, rng = tmp_path / NAME, random.Random(0)
+    state = {"network": {"weight": torch.randn(40, 40)}, "optimizer": {"lr": 0.1, "steps": [1, 2, 3]}}
+    save_checkpoint(path, "print", Progress(({"score": 0.5},), 0, 1), state)
+    whole = path.read_bytes()
+    told, refused = load_checkpoint(path, "print"), 0
+    for _ in range(400):
+        damaged = bytearray(whole)
+        damaged[rng.randrange(len(damaged))] ^= 1 << rng.randrange(8)
+        path.write_bytes(damaged)
+        try:
+            found = load_checkpoint(path, "print")
+        except ConfigError:
+            refused += 1
+        else:  # a bit of the padding between records
+            assert str(found) == str(told)
+            assert torch.equal(found[1]["network"]["weight"], state["network"]["weight"])
+    assert refused > 300

@@ -1,6 +1,7 @@
 """Kept networks as predictors: the same preparation as in validation, whatever the images are."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -197,11 +198,42 @@ def _another(path: Path) -> None:
     save_file(dict(list(state.items())[1:]), path)
 
 
-@pytest.mark.parametrize("damage", [_cut, _another, lambda path: path.write_bytes(b"")])
-def test_damaged_weights_are_named(damage: object, run: Path) -> None:
-    name = _names(run)[0]
-    damage(run / name / "weights.safetensors")  # type: ignore[operator]
+def _flipped(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+
+
+def _nothing(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("damage", [_cut, _another, _nothing, _flipped])
+def test_weights_that_were_not_kept_are_not_used(damage: Callable[[Path], None], run: Path) -> None:
+    damage(run / _names(run)[0] / "weights.safetensors")
+    with pytest.raises(ConfigError, match=r"weights\.safetensors is not the file that was kept"):
+        load_predictor(run)
+
+
+@pytest.mark.parametrize("damage", [_cut, _another, _nothing])
+def test_damaged_weights_of_earlier_versions_are_named(damage: Callable[[Path], None], run: Path) -> None:
+    folder = run / _names(run)[0]
+    facts = read_json(folder / "model.json")
+    del facts["sha256"]
+    write_json(folder / "model.json", facts)
+    load_predictor(run)
+    damage(folder / "weights.safetensors")
     with pytest.raises(ConfigError, match=r"weights\.safetensors cannot be loaded into test_"):
+        load_predictor(run)
+
+
+def test_weights_that_are_no_numbers_are_named(run: Path) -> None:
+    folder = run / _names(run)[0]
+    state = load_file(folder / "weights.safetensors")
+    name = next(name for name, tensor in state.items() if tensor.is_floating_point())
+    save_file(state | {name: torch.full_like(state[name], torch.nan)}, folder / "weights.safetensors")
+    write_json(folder / "model.json", read_json(folder / "model.json") | {"sha256": None})
+    with pytest.raises(ConfigError, match=f"numbers that are none .* in {name}"):
         load_predictor(run)
 
 

@@ -72,4 +72,54 @@ def test_damage_before_the_end_names_the_line(tmp_path: Path, damage: bytes) -> 
 def test_a_line_is_json_that_others_can_read(tmp_path: Path) -> None:
     journal = _fill(tmp_path / "journal.jsonl", 1)
     line = {"elapsed": 0.0, "config_id": 0, "fidelity": 1, "score": 0.0, "cost": 1.0}
-    assert json.loads(journal.path.read_text()) == line | {"status": "success", "info": {}}
+    told = json.loads(journal.path.read_text())
+    assert told.pop("crc")
+    assert told == line | {"status": "success", "info": {}}
+
+
+def test_no_flipped_bit_changes_a_result(tmp_path: Path) -> None:
+    journal = _fill(tmp_path / "journal.jsonl", 4)
+    whole, told = journal.path.read_bytes(), journal.read()
+    for place in range(8 * len(whole)):
+        damaged = bytearray(whole)
+        damaged[place // 8] ^= 1 << place % 8
+        journal.path.write_bytes(damaged)
+        try:
+            found = journal.read(repair=False)
+        except JournalError:
+            continue
+        # the last line's end was hit, so that it counts as torn; or only the name of the checksum was
+        assert found in (told, told[:3])
+
+
+def test_lines_of_earlier_versions_are_read_and_later_ones_have_checksums(tmp_path: Path) -> None:
+    journal = _fill(tmp_path / "journal.jsonl", 2)
+    lines = [json.loads(line) for line in journal.path.read_text().splitlines()]
+    old = "".join(json.dumps({k: v for k, v in line.items() if k != "crc"}) + "\n" for line in lines)
+    journal.path.write_text(old)
+    journal.append(Result(2, 1, 0.5, 1.0), 2.0)
+    assert [entry.result.config_id for entry in journal.read()] == [0, 1, 2]
+    journal.path.write_text(journal.path.read_text() + old)
+    with pytest.raises(JournalError, match=r"Line 4 .* has no checksum"):
+        journal.read()
+
+
+@pytest.mark.parametrize("elapsed", ["-1.0", "1e999", "NaN", '"x"', "1" * 400])
+def test_a_budget_cannot_be_won_back(tmp_path: Path, elapsed: str) -> None:
+    journal = Journal(tmp_path / "journal.jsonl")
+    result = json.dumps(Result(0, 1, 0.5, 1.0).to_dict())[1:]
+    journal.path.write_text(f'{{"elapsed": {elapsed}, {result}\n')
+    with pytest.raises(JournalError, match="Line 1"):
+        journal.read()
+
+
+def test_time_does_not_run_backwards_in_a_search(tmp_path: Path) -> None:
+    for rising in (False, True):
+        journal = Journal(tmp_path / f"{rising}.jsonl", rising)
+        for elapsed in (1.0, 3.0, 2.0):
+            journal.append(Result(0, 1, 0.5, 1.0), elapsed)
+        if rising:
+            with pytest.raises(JournalError, match=r"Line 3 .* fewer than those of the line before"):
+                journal.read()
+        else:
+            assert len(journal.read()) == 3

@@ -22,6 +22,7 @@ import qtt
 from qtt.benchmarking.policies import Policy
 from qtt.benchmarking.replay import Replay, replay
 from qtt.errors import ConfigError, QTTError
+from qtt.support.files import parse_json
 from qtt.types import Candidates, MetaFeatures
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ class ReplayStore:
         found = {}
         for number, line in enumerate(whole.split(b"\n") if whole else [], start=1):
             try:
-                entry = json.loads(line)
+                entry = parse_json(line, nan=True)
                 found[entry["key"]] = Replay.from_dict(entry)
             except (ValueError, KeyError, TypeError) as error:
                 raise ConfigError(

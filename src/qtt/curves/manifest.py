@@ -1,6 +1,5 @@
 """The manifest of a curve table: where it comes from, what it holds, and the sha256 of its files."""
 
-import hashlib
 import math
 from collections import Counter
 from collections.abc import Mapping
@@ -11,7 +10,7 @@ from typing import Any, Self
 from qtt.curves.schema import FILES, STATUSES
 from qtt.curves.validation import Values
 from qtt.errors import CurveTableError
-from qtt.support.files import read_json
+from qtt.support.files import file_sha256, read_json
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -101,9 +100,3 @@ class Manifest:
                     f"{file} is not the file that {MANIFEST} describes; write the table anew."
                 )
         return manifest
-
-
-def file_sha256(path: Path) -> str:
-    """Hex digest of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

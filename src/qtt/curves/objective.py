@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtt.support.clock import SimulatedClock
+from qtt.support.files import read_json
 from qtt.types import Result, Status, TaskInfo, Trial
 
 if TYPE_CHECKING:
@@ -64,4 +65,4 @@ def _checkpoint(task_info: TaskInfo, config_id: int) -> Path | None:
 
 
 def _read(checkpoint: Path) -> int:
-    return int(json.loads(checkpoint.read_text())) if checkpoint.exists() else 0
+    return int(read_json(checkpoint)) if checkpoint.exists() else 0

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from qtt.data.subsets import Choice, Names, Version, choose, image_folder_names
 from qtt.errors import DatasetError
-from qtt.support.files import read_json, write_json
+from qtt.support.files import read_object, write_json
 
 FORMAT = 1
 MANIFEST = "subset.json"
@@ -108,7 +108,7 @@ def write_subset(
     manifest = _manifest(choice, version, seed, facts)
     targets = list(_targets(choice.names))
     if out.exists():
-        found = read_json(out / MANIFEST) if (out / MANIFEST).is_file() else {}
+        found = read_object(out / MANIFEST) if (out / MANIFEST).is_file() else {}
         different = [key for key, value in manifest.items() if found.get(key) != value]
         if different:
             raise DatasetError(
@@ -117,10 +117,10 @@ def write_subset(
             )
         return False
     partial = out.with_name(f".{out.name}.partial")
-    if partial.exists() and (
-        not (partial / MANIFEST).is_file() or read_json(partial / MANIFEST)["files"] != manifest["files"]
-    ):
-        shutil.rmtree(partial)
+    if partial.exists():
+        begun = read_object(partial / MANIFEST) if (partial / MANIFEST).is_file() else {}
+        if begun.get("files") != manifest["files"]:
+            shutil.rmtree(partial)
     write_json(partial / MANIFEST, manifest)
     for name, target in targets:
         _put(files, name, partial / target)

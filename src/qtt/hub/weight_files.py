@@ -7,20 +7,23 @@ comes from timm and from the file.
 """
 
 import ast
-import json
 import struct
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from qtt.errors import ModelHubError
+from qtt.errors import DamagedFileError, ModelHubError
+from qtt.support.files import parse_json, read_object
 from qtt.types import ModelCard
 
 _COMPLETE = {
     *("timm_name", "num_classes", "input_size", "mean", "std"),
     *("family", "fixed_input_size", "params", "macs"),
 }
+
+MOST_HEADER = 100_000_000
+"""Bytes of a safetensors header, as the library has it."""
 
 
 def folder_cards(folder: Path, prefix: str = "") -> tuple[ModelCard, ...]:
@@ -61,9 +64,9 @@ def tensor_shapes(file: Path) -> dict[str, tuple[int, ...]]:
     try:
         with file.open("rb") as stream:
             (length,) = struct.unpack("<Q", stream.read(8))
-            if length > file.stat().st_size:
-                raise ValueError("its header is longer than the file")
-            header = json.loads(stream.read(length))
+            if length > min(file.stat().st_size, MOST_HEADER):
+                raise ValueError(f"its header of {length} bytes is longer than the file or {MOST_HEADER}")
+            header = parse_json(stream.read(length))
         tensors = {name: entry for name, entry in header.items() if name != "__metadata__"}
         end = 8 + length + max((entry["data_offsets"][1] for entry in tensors.values()), default=0)
         if file.stat().st_size != end:
@@ -79,12 +82,9 @@ def _read_sidecar(file: Path) -> dict[str, Any]:
     if not file.exists():
         return {}
     try:
-        sidecar = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ModelHubError(f"The sidecar {file} is not JSON: {error}.") from error
-    if not isinstance(sidecar, dict):
-        raise ModelHubError(f"The sidecar {file} must hold an object, not a {type(sidecar).__name__}.")
-    return sidecar
+        return read_object(file)
+    except DamagedFileError as error:
+        raise ModelHubError(f"The sidecar {error}") from error
 
 
 def _create_kwargs(sidecar: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from qtt.errors import PredictionError
 from qtt.space.domains import Options, Range
+from qtt.support.files import parse_json
 from qtt.types import Candidates, Config, MetaFeatures, ModelCard, frozen
 
 Array = NDArray[np.float64]
@@ -184,10 +185,15 @@ class FeatureSpec:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read what `to_json` wrote."""
-        return cls(
-            tuple(Column(**{**data, "category": frozen(data["category"])}) for data in json.loads(text))
-        )
+        """Read what `to_json` wrote.
+
+        Raises:
+            ValueError, KeyError, TypeError: it is something else.
+        """
+        columns = parse_json(text)
+        if not isinstance(columns, list) or not columns:
+            raise ValueError("it lists no columns")
+        return cls(tuple(Column(**{**data, "category": frozen(data["category"])}) for data in columns))
 
 
 def _value_columns(group: Group, name: str, values: list[Any], conditional: bool = False) -> list[Column]:

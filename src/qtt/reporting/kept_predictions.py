@@ -10,6 +10,7 @@ import numpy as np
 
 from qtt.reporting.validated import Validated
 from qtt.runs.kept_models import KeptModel
+from qtt.support.files import parse_json
 
 FOLDER = "predictions"
 """Within the run folder."""
@@ -26,7 +27,7 @@ class KeptPredictions:
         """What was kept; None where there is nothing, or it is of another network."""
         try:
             with np.load(self.file, allow_pickle=False) as kept:
-                about, probabilities = json.loads(str(kept["about"])), kept["probabilities"]
+                about, probabilities = parse_json(str(kept["about"])), kept["probabilities"]
             if about["network"] != self._identity():
                 return None
             names = tuple(str(name) for name, _ in about["samples"])

@@ -22,7 +22,7 @@ from qtt.errors import ConfigError
 from qtt.runs.history import History
 from qtt.runs.journal import Journal
 from qtt.runs.kept_models import INCUMBENT, KeptModel
-from qtt.support.files import CLOSED, read_json, write_json
+from qtt.support.files import CLOSED, read_object, write_json
 from qtt.types import Candidates, Result, TaskInfo
 
 logger = logging.getLogger("qtt")
@@ -53,7 +53,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.journal = Journal(path / "journal.jsonl")
+        self.journal = Journal(path / "journal.jsonl", rising=True)
         self.finetuning = Journal(path / "finetuning.jsonl")
         self.log = path / "search.log"
         self.pipelines = path / "pipelines"
@@ -138,7 +138,7 @@ class RunFolder:
             ConfigError: a later version of qtt wrote them, or they are damaged.
         """
         try:
-            data = read_json(self._candidates)
+            data = read_object(self._candidates)
             if data["format"] != FORMAT:
                 raise ValueError(f"format {data['format']}; this version reads {FORMAT}")
             return Candidates.from_dict(data)
@@ -169,7 +169,7 @@ class RunFolder:
         """
         path = self.path / name
         if path.exists():
-            self._compare(path, read_json(path), json.loads(json.dumps(data)))
+            self._compare(path, read_object(path), json.loads(json.dumps(data)))
         else:
             write_json(path, data)
 
@@ -178,7 +178,7 @@ class RunFolder:
         path = self.path / "task.json"
         new: dict[str, Any] = json.loads(json.dumps(_task_dict(task)))
         if path.exists():
-            old = read_json(path)
+            old = read_object(path)
             known = old.get("dataset") is not None and new["dataset"] is not None
             self._compare(path, *(_searched(told, where_it_runs, known) for told in (old, new)))
         write_json(path, new)
@@ -191,7 +191,7 @@ class RunFolder:
         """
         path = self.path / "task.json"
         try:
-            return TaskInfo.from_dict(PASSING | read_json(path))
+            return TaskInfo.from_dict({**PASSING, **read_object(path)})
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise ConfigError(f"{path} cannot be read ({type(error).__name__}: {error}).") from error
 

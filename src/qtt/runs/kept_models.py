@@ -4,12 +4,13 @@ incumbent/          the best network of the search
 finetuned/0042/     pipeline 42 after `QuickTuner.finetune`
 """
 
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
 from qtt.errors import ConfigError
-from qtt.support.files import read_json, write_json
+from qtt.support.files import file_sha256, read_object, write_json
 from qtt.types import Candidates, Config, ModelCard, Result
 
 INCUMBENT, FINETUNED = "incumbent", "finetuned"
@@ -24,7 +25,7 @@ class KeptModel:
 
     folder: holds `weights.safetensors`. config_id, fidelity, score: of the epoch that the weights are from.
     config: the pipeline. card: its model, None where the search has no hub. class_names: in order of the
-    network's outputs.
+    network's outputs. sha256: of the weights, None where an earlier version kept them.
     """
 
     folder: Path
@@ -34,6 +35,7 @@ class KeptModel:
     config: Config
     card: ModelCard | None
     class_names: tuple[str, ...]
+    sha256: str | None = None
 
     @property
     def weights(self) -> Path:
@@ -61,14 +63,35 @@ class KeptModel:
 
     def take(self, weights: Path) -> None:
         """Move a file of weights here; weights and description change together, whenever a crash comes."""
-        write_json(self.folder / ANNOUNCED, self._facts() | {"stamp": _stamp(weights)})
+        model = replace(self, sha256=file_sha256(weights))
+        write_json(self.folder / ANNOUNCED, model._facts() | {"stamp": _stamp(weights)})
         weights.replace(self.weights)
-        self.write()
+        model.write()
 
     def write(self) -> None:
         """Write down what the network is, whose weights are here already or nowhere."""
-        write_json(self.folder / FACTS, self._facts())
+        write_json(self.folder / FACTS, self._facts() | {"sha256": self.sha256 or self._known_sha256()})
         (self.folder / ANNOUNCED).unlink(missing_ok=True)
+
+    def check_weights(self) -> None:
+        """See whether the weights are those that were kept.
+
+        Raises:
+            ConfigError: they are not: a disk or a person has changed them.
+        """
+        if self.sha256 is not None and file_sha256(self.weights) != self.sha256:
+            raise ConfigError(
+                f"{self.weights} is not the file that was kept: its checksum differs from that in {FACTS}. "
+                f"Copy it anew, or take another network of the run (--model)."
+            )
+
+    def _known_sha256(self) -> str | None:
+        """What is written down of these very weights."""
+        with suppress(ConfigError):
+            known = self.read(self.folder)
+            if (known.config_id, known.fidelity) == (self.config_id, self.fidelity):
+                return known.sha256
+        return None
 
     def _facts(self) -> dict[str, Any]:
         data = asdict(self)
@@ -86,7 +109,7 @@ class KeptModel:
         """
         path = folder / FACTS
         try:
-            data: dict[str, Any] = _announced(folder) or read_json(path)
+            data = _announced(folder) or read_object(path)
             data["card"] = None if data["card"] is None else ModelCard.from_dict(data["card"])
             data["class_names"] = tuple(data["class_names"])
             return cls(folder, **data)
@@ -99,8 +122,8 @@ def _announced(folder: Path) -> dict[str, Any] | None:
     path, weights = folder / ANNOUNCED, folder / WEIGHTS
     if not path.is_file() or not weights.is_file():
         return None
-    facts: dict[str, Any] = read_json(path)
-    return facts if facts.pop("stamp") == _stamp(weights) else None
+    facts = read_object(path)
+    return facts if facts.pop("stamp", None) == _stamp(weights) else None
 
 
 def _stamp(file: Path) -> list[int]:

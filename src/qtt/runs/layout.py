@@ -49,8 +49,8 @@ class RunFile:
         return len(mine) == len(given) and all(map(fnmatchcase, given, mine))
 
 
-RESULT = ("elapsed", "config_id", "fidelity", "score", "cost", "status", "info")
-MODEL = ("config_id", "fidelity", "score", "config", "card", "class_names")
+RESULT = ("elapsed", "config_id", "fidelity", "score", "cost", "status", "info", "crc")
+MODEL = ("config_id", "fidelity", "score", "config", "card", "class_names", "sha256")
 TRAJECTORY = ("elapsed", "config_id", "model", "epoch", "score", "cost", "status", "incumbent")
 ENDED = "the search has ended, and there are test images"
 

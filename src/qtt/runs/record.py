@@ -1,19 +1,21 @@
 """A search as its run folder tells it, whether it is finished, interrupted, killed or still running."""
 
+import logging
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
-from qtt.errors import ConfigError, unknown
+from qtt.errors import ConfigError, DamagedFileError, unknown
 from qtt.runs.folder import END, RunFolder
 from qtt.runs.history import History
 from qtt.runs.journal import Entry
 from qtt.runs.kept_models import KeptModel, kept_models
-from qtt.support.files import read_json
+from qtt.support.files import read_object
 from qtt.types import Candidates, TaskInfo
+
+logger = logging.getLogger("qtt")
 
 EXPECTED = """A run folder has at least
   candidates.json   the pipelines to choose from
@@ -100,7 +102,7 @@ class RunRecord:
     def config_text(self) -> str | None:
         """The resolved configuration as YAML, where the command line made the run."""
         path = self.path / "config.yaml"
-        return path.read_text(encoding="utf-8") if path.is_file() else None
+        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
 
     def kept(self) -> list[KeptModel]:
         """Networks whose weights were kept, the best on the validation images first."""
@@ -142,11 +144,16 @@ class RunRecord:
 
 def dataset_warnings(run_dir: Path) -> tuple[str, ...]:
     """What the survey of a run's dataset warned of when it began; empty where nobody looked."""
-    with suppress(OSError, ValueError, AttributeError):
-        return tuple(_optional(run_dir / "dataset.json").get("warnings", ()))
-    return ()
+    told = _optional(run_dir / "dataset.json").get("warnings", ())
+    return tuple(map(str, told)) if isinstance(told, list) else ()
 
 
 def _optional(path: Path) -> dict[str, Any]:
-    data: dict[str, Any] = read_json(path) if path.is_file() else {}
-    return data
+    """What a file says that readers can do without; empty where it is missing, or damaged, which is told."""
+    try:
+        return read_object(path)
+    except FileNotFoundError:
+        return {}
+    except DamagedFileError as error:
+        logger.warning("%s What it says is left out.", error)
+        return {}

@@ -16,6 +16,7 @@ from qtt.space.domains import Choices, Domain, Options, Range, domain_of
 from qtt.space.horizon import HEAD, RECIPES, probe_of
 from qtt.space.hyperparameters import OWN
 from qtt.space.own_space import space_from_dict, space_to_dict, with_hashable_options
+from qtt.support.files import parse_json
 from qtt.types import Candidates, Config, ModelCard
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ class ConfigManager:
             ConfigError: the text is not a space of this format.
         """
         try:
-            data = json.loads(text)
+            data = parse_json(text)
             if data["format"] != FORMAT:
                 raise ConfigError(f"The space has format {data['format']}; this version reads {FORMAT}.")
             hub = None if data["hub"] is None else ModelHub.from_dict(data["hub"])

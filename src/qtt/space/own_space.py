@@ -16,6 +16,7 @@ import yaml
 from ConfigSpace import CategoricalHyperparameter, ConfigurationSpace, OrdinalHyperparameter
 
 from qtt.errors import ConfigError
+from qtt.support.files import parse_json
 from qtt.support.functions import function_named
 
 HOW = "ConfigSpace writes one with space.to_json(path) or space.to_yaml(path)."
@@ -51,7 +52,7 @@ def read_space(path: str | Path) -> ConfigurationSpace:
         raise ConfigError(f"There is no search space {path.absolute()}. {HOW}")
     try:
         text = path.read_text(encoding="utf-8")
-        return space_from_dict(json.loads(text) if path.suffix == ".json" else _read_yaml(text))
+        return space_from_dict(parse_json(text) if path.suffix == ".json" else _read_yaml(text))
     except Exception as error:  # ConfigSpace raises whatever the contents lead to
         what = " ".join(f"{type(error).__name__}: {error}".split())
         raise ConfigError(f"{path} holds no search space ({what}). {HOW}") from error

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from qtt.errors import ArtifactError, ConfigError
 from qtt.space.closeness import card_distance, is_number
+from qtt.support.files import parse_json
 from qtt.types import Config, ModelCard, with_tuples
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class Portfolio:
             ArtifactError: the text is no portfolio of this format.
         """
         try:
-            data = json.loads(text)
+            data = parse_json(text)
             if data["format"] != FORMAT:
                 raise ValueError(f"format {data['format']}; this version reads {FORMAT}")
             return cls(tuple(_entry(entry) for entry in data["entries"]))

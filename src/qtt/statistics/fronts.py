@@ -1,14 +1,15 @@
 """Fronts of a search: pipelines that no other one beats in both accuracy and what the network costs."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 
 import numpy as np
 import pandas as pd
 
-from qtt.errors import ConfigError, unknown
+from qtt.errors import ConfigError, DamagedFileError, unknown
 from qtt.runs.record import RunRecord
 from qtt.space.constraints import Footprint, pareto
-from qtt.support.files import read_json
+from qtt.support.files import read_object
 
 COSTS = ("params", "latency_ms", "seconds")
 """Parameters of the network; milliseconds for one image, where they were measured; seconds of an epoch."""
@@ -17,8 +18,8 @@ COSTS = ("params", "latency_ms", "seconds")
 def recorded_footprints(record: RunRecord) -> dict[str, Footprint]:
     """What the run folder knows of its models: measured for the constraints, else from their cards."""
     path = record.path / "footprints.json"
-    if path.is_file():
-        return {name: Footprint(**data) for name, data in read_json(path).items()}
+    with suppress(OSError, TypeError, DamagedFileError):  # of a search without constraints, or damaged
+        return {name: Footprint(**data) for name, data in read_object(path).items()}
     cards = record.candidates.models
     return {card.name: Footprint(round(1e6 * card.params), card.input_size) for card in cards}
 

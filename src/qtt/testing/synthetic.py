@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qtt.hub.model_hub import ModelHub
+from qtt.support.files import read_json
 from qtt.types import Candidates, Config, MetaFeatures, ModelCard, Result, Status, TaskInfo, Trial
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def synthetic_objective(trial: Trial, task_info: TaskInfo) -> Iterator[Result]:
         folder = task_info.work_dir / f"{trial.config_id:04d}"
         folder.mkdir(parents=True, exist_ok=True)
         checkpoint = folder / "epoch.json"
-        done = json.loads(checkpoint.read_text()) if checkpoint.exists() else 0
+        done = read_json(checkpoint) if checkpoint.exists() else 0
     for result in curves.results(trial, done):
         if checkpoint is not None:
             checkpoint.write_text(json.dumps(result.fidelity))

@@ -4,9 +4,9 @@ import secrets
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-from qtt.support.files import read_json, write_json
+from qtt.support.files import read_object, write_json
 
 
 @dataclass
@@ -30,7 +30,7 @@ class WandbState:
     def of(cls, run_dir: Path) -> Self:
         """The state that a run folder tells, or a new one."""
         path = run_dir / "wandb.json"
-        data: dict[str, Any] = read_json(path) if path.exists() else {"id": secrets.token_hex(4)}
+        data = read_object(path) if path.exists() else {"id": secrets.token_hex(4)}
         return cls(run_dir, **data)
 
     @property

@@ -29,7 +29,7 @@ def json_object(path: Path) -> dict[str, Any]:
         CurveTableError: the file holds something else.
     """
     try:
-        data = read_json(path)
+        data = read_json(path, nan=True)
     except ValueError as error:
         raise CurveTableError(f"{path} is not JSON: {error}.") from error
     if not isinstance(data, dict):

@@ -6,12 +6,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
+from zipfile import ZipFile
 
 import torch
 
-from qtt.errors import ConfigError
+from qtt.errors import ConfigError, DamagedFileError
 from qtt.finetune.cv.classification.settings import BALANCES, PACE, WHERE_IT_RUNS, FinetuneSettings
 from qtt.types import ACCURACY, TaskInfo, Trial
 
@@ -97,16 +97,16 @@ def load_checkpoint(path: Path, print_: str) -> tuple[Progress, dict[str, Any]] 
     """Progress and state of a checkpoint on the CPU; None where there is none.
 
     Raises:
-        ConfigError: it is damaged, or belongs to another config, dataset, seed or settings.
+        DamagedFileError: it is not as it was written.
+        ConfigError: it belongs to another config, dataset, seed or settings.
     """
     try:
+        _check_sums(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         return None
-    except (RuntimeError, EOFError, OSError, UnpicklingError) as error:
-        raise ConfigError(
-            f"Checkpoint {path} cannot be read ({first_line(error)}). Remove it to train this pipeline anew."
-        ) from error
+    except Exception as error:  # zip, torch and its unpickler raise whatever the damage leads to
+        raise DamagedFileError(f"Checkpoint {path} cannot be read ({first_line(error)}).") from error
     if content.get("format") != FORMAT or content.get("fingerprint") != print_:
         raise ConfigError(
             f"Checkpoint {path} was written for another pipeline, dataset, seed or setting than is asked for "
@@ -114,6 +114,14 @@ def load_checkpoint(path: Path, print_: str) -> tuple[Progress, dict[str, Any]] 
         )
     progress = content["progress"]
     return Progress(**{**progress, "records": tuple(progress["records"])}), content
+
+
+def _check_sums(path: Path) -> None:
+    """Compare a checkpoint's contents with the CRCs of its zip archive, which torch passes over."""
+    with ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise OSError(f"the checksum of its part {damaged} differs")
 
 
 def first_line(error: BaseException) -> str:

@@ -122,11 +122,19 @@ def _network(model: KeptModel, num_classes: int, size: int) -> nn.Module:
     from qtt.hub.weights import create_model
 
     assert model.card is not None
+    model.check_weights()
     network = create_model(model.card, num_classes, pretrained=False, **size_arguments(model.card, size))
     try:
-        network.load_state_dict(load_file(model.weights))
+        state = load_file(model.weights)
+        network.load_state_dict(state)
     except (OSError, SafetensorError, RuntimeError) as error:
         raise ConfigError(
             f"{model.weights} cannot be loaded into {model.card.name}: {str(error).splitlines()[0]}"
         ) from error
+    unusable = [name for name, tensor in state.items() if not tensor.isfinite().all()]
+    if unusable:
+        raise ConfigError(
+            f"{model.weights} holds numbers that are none (NaN or infinite) in {unusable[0]}, so that the "
+            "network knows nothing. Take another network of the run (--model)."
+        )
     return network

@@ -4,17 +4,18 @@ Between steps of one process the dataset and the latest pipelines stay in memory
 step or many, a pipeline's learning curve is the same.
 """
 
+import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import nn
 
-from qtt.errors import ConfigError
+from qtt.errors import ConfigError, DamagedFileError
 from qtt.evaluation.step import describe
 from qtt.finetune.cv.classification import memory, rehearsal
 from qtt.finetune.cv.classification.checkpoint import (
@@ -42,6 +43,8 @@ from qtt.types import Candidates, Result, TaskInfo, Trial
 
 if TYPE_CHECKING:
     from qtt.finetune.cv.classification.pipeline import Pipeline
+
+log = logging.getLogger(__name__)
 
 _data = DataStore()
 _probes = Probes()
@@ -182,7 +185,7 @@ class _Step:
     def _build(self) -> "tuple[Pipeline, Checkpoint | None]":
         from qtt.finetune.cv.classification.pipeline import Pipeline  # with Lightning: no probe needs it
 
-        found = None if self.path is None else load_checkpoint(self.path, self.fingerprint)
+        found = self._found()
         pipeline = Pipeline(self.recipe, self.settings, self.task, self.trial.config_id, _data)
         if found is not None:
             pipeline.restore(*found)
@@ -192,6 +195,16 @@ class _Step:
             except NotApplicable as reason:
                 pipeline.without("head_init", str(reason))
         return pipeline, None if self.path is None else Checkpoint(self.path)
+
+    def _found(self) -> "tuple[Progress, dict[str, Any]] | None":
+        """What the checkpoint says; None where there is none, or a disk has damaged it."""
+        if self.path is None:
+            return None
+        try:
+            return load_checkpoint(self.path, self.fingerprint)
+        except DamagedFileError as error:
+            log.warning("%s The pipeline is trained anew, and gives what it gave.", error)
+            return None
 
     def probe(self, start: float) -> Result:
         """The one result of a pipeline whose classifier is solved for, and its weights.

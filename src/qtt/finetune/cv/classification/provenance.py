@@ -1,12 +1,12 @@
 """Where a network's pretrained weights come from, as far as files and timm say."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from qtt.errors import ModelHubError
 from qtt.hub.model_hub import SHIPPED_WEIGHTS, locate_weights
 from qtt.hub.wheels import WHEELS
+from qtt.support.files import read_json
 from qtt.types import ModelCard
 
 UNKNOWN_LICENCE = "The licence of these weights is not known here: ask those who made them."
@@ -62,7 +62,7 @@ def _of_file(card: ModelCard, weights_dir: Path | None) -> list[str]:
 
 def _sidecar(path: Path) -> dict[str, Any]:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = read_json(path)
     except (OSError, ValueError):
         return {}
     return data if isinstance(data, dict) else {}
