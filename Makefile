@@ -61,6 +61,16 @@ test: $(VENV)/.installed-dev  ## install with the test extras and run the tests
 test-slow: $(VENV)/.installed-dev  ## the tests that take minutes
 	@$(BIN)/python -m pytest -m slow --timeout 7200 $(ARGS)
 
+$(VENV)/.installed-fuzz: $(VENV)/.installed-dev
+	@$(UV) --editable '.[dev,fuzz]'
+	@touch $@
+
+SECONDS ?= 600
+
+.PHONY: fuzz
+fuzz: $(VENV)/.installed-fuzz  ## hours: give hostile bytes to everything that reads files (SECONDS=600 for each reader)
+	@OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/campaign.py --seconds $(SECONDS) $(ARGS)
+
 .PHONY: check
 check: $(VENV)/.installed-dev  ## format, lint and types
 	@$(BIN)/ruff format --check .

@@ -30,7 +30,8 @@ HYDRA = {
 
 LAYERS = [
     {"errors"},
-    {"card_rules"},
+    {"card_rules", "json_rules"},
+    {"model_card"},
     {"types", "support"},
     {"data"},
     {"hub", "runs"},

@@ -19,6 +19,7 @@ from qtt.cli.invocation import command_for
 from qtt.cli.messages import errors_for_people
 from qtt.runs.record import RunRecord
 from qtt.support.console_tables import frame_table, say, wide_console
+from qtt.support.plain_text import cells
 from qtt.tasks.contract import Scoreboard, Task
 from qtt.tasks.registry import task_of
 
@@ -70,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.csv is not None:
         with errors_for_people("--csv FILE"):
             options.csv.parent.mkdir(parents=True, exist_ok=True)
-            table.to_csv(options.csv, index=False)
+            cells(table).to_csv(options.csv, index=False)
         say(console, f"The table is in {options.csv}")
     run_dir = shlex.quote(str(options.run_dir))
     say(console, f"To use the network that validation chose: {command_for('export')} {run_dir}")

@@ -22,6 +22,7 @@ from qtt.cli.messages import errors_for_people
 from qtt.errors import ConfigError
 from qtt.runs.record import RunRecord
 from qtt.support.console_tables import positive_count, say
+from qtt.support.plain_text import cells
 from qtt.tasks.registry import task_of
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def _predict(
         try:
             for part in predictor.stream(examples, skip_unreadable=True):
                 first = file.tell() == 0
-                part.to_frame(options.top).to_csv(file, index=False, header=first, float_format="%.6f")
+                cells(part.to_frame(options.top)).to_csv(file, index=False, header=first, float_format="%.6f")
                 file.flush()
                 done.examples += len(part)
                 done.unreadable += part.unreadable

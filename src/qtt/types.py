@@ -7,7 +7,7 @@ maximise (validation top-1 accuracy or another metric, 0 to 1), *cost* seconds.
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -15,8 +15,9 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from qtt.card_rules import check_card
 from qtt.errors import ConfigError, ObjectiveError
+from qtt.json_rules import Kinds, check_fields, check_items
+from qtt.model_card import ModelCard as ModelCard
 
 Config = Mapping[str, Any]
 """Hyperparameters of one pipeline: names to native values; inactive ones are absent."""
@@ -167,73 +168,17 @@ class MetaFeatures:
                 raise ConfigError(f"Meta-feature {item.name} must be at least 1.")
 
 
-@dataclass(frozen=True)
-class ModelCard:
-    """What is known of one pretrained model of a hub.
-
-    name: key within the hub and value of the hyperparameter `model`; one architecture with several
-        pretrainings makes several cards.
-    timm_name: name for `timm.create_model`, with pretraining tag where there is one.
-    params: millions, without classifier where that is known; macs: giga multiply-adds at `input_size`.
-    input_size: side of the square input in pixels; fixed_input_size: the model takes no other.
-    top1: ImageNet-1k validation accuracy in percent, None where unknown.
-    weights: file name within the package's or the user's weights folder; None: `<timm_name>.safetensors`.
-    create_kwargs: extra arguments for `timm.create_model`, as (name, value) pairs sorted by name.
-    licence: of the weights, as timm or their maker names it; None where unknown.
-    gated: the Hugging Face hub gives the weights only to those who log in and agree to conditions.
-
-    Raises:
-        ConfigError: it says what no card may; see `qtt.card_rules`.
-    """
-
-    name: str
-    timm_name: str
-    family: str
-    params: float
-    input_size: int
-    macs: float | None = None
-    fixed_input_size: bool = False
-    top1: float | None = None
-    pretraining: str = "unknown"
-    num_classes: int = 1000
-    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
-    std: tuple[float, ...] = (0.229, 0.224, 0.225)
-    interpolation: str = "bicubic"
-    weights: str | None = None
-    create_kwargs: tuple[tuple[str, Any], ...] = ()
-    aliases: tuple[str, ...] = ()
-    licence: str | None = None
-    gated: bool = False
-
-    def __post_init__(self) -> None:
-        check_card(self)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able dict; inverse of `from_dict`."""
-        data = asdict(self)
-        data["create_kwargs"] = dict(self.create_kwargs)
-        return data
-
-    def trained(self) -> dict[str, Any]:
-        """What of `to_dict` tells searches and checkpoints apart: no facts about the use of weights."""
-        return {name: value for name, value in self.to_dict().items() if name not in ("licence", "gated")}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Read a card; unknown keys are an error naming them."""
-        known = {item.name for item in fields(cls)}
-        unknown_keys = sorted(data.keys() - known)
-        if unknown_keys:
-            raise ConfigError(
-                f"Model card {data.get('name', '?')!r} has unknown keys {unknown_keys}; "
-                f"known: {sorted(known)}."
-            )
-        values = dict(data)
-        values["create_kwargs"] = tuple(sorted(dict(values.get("create_kwargs") or {}).items()))
-        for key in ("mean", "std", "aliases"):
-            if key in values:
-                values[key] = tuple(values[key])
-        return cls(**values)
+TASK_FIELDS: Kinds = {
+    **dict.fromkeys(("path", "metric"), str),
+    **dict.fromkeys(("work_dir", "weights_dir", "dataset"), (str, type(None))),
+    **dict.fromkeys(("seed", "max_fidelity"), int),
+    **dict.fromkeys(("class_names", "models"), (list,)),
+    **dict.fromkeys(("settings", "source"), dict),
+    "val_fraction": float,
+    "best_score": (float, type(None)),
+    "image_size": (int, type(None)),
+}
+"""Kinds of the values of a task's JSON."""
 
 
 @dataclass(frozen=True)
@@ -319,8 +264,13 @@ class TaskInfo:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Inverse of `to_dict`."""
-        values = dict(data)
+        """Inverse of `to_dict`.
+
+        Raises:
+            ConfigError: a value is of another kind than the field's.
+        """
+        values = check_fields(data, TASK_FIELDS, "The task")
+        check_items(values["class_names"], str, "class_names of the task")
         values["path"] = Path(values["path"])
         values["class_names"] = tuple(values["class_names"])
         values["models"] = tuple(ModelCard.from_dict(card) for card in values["models"])
@@ -366,10 +316,18 @@ class Candidates:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Inverse of `to_dict`; lists among the options, as JSON writes them, become tuples."""
-        configs = tuple(with_tuples(config) for config in data["configs"])
+        """Inverse of `to_dict`; lists among the options, as JSON writes them, become tuples.
+
+        Raises:
+            ConfigError: configs or cards are none, or more of them were proposed than there are.
+        """
+        check_fields(data, {"configs": list, "models": list, "proposed": int}, "The list of candidates")
+        configs = tuple(with_tuples(c) for c in check_items(data["configs"], dict, "configs"))
         models = tuple(ModelCard.from_dict(card) for card in data["models"])
-        return cls(configs, models, int(data.get("proposed", 0)))
+        proposed = data.get("proposed", 0)
+        if not 0 <= proposed <= len(configs):
+            raise ConfigError(f"Of {len(configs)} candidates {proposed} are said to be proposed.")
+        return cls(configs, models, proposed)
 
     def card(self, config_id: int) -> ModelCard | None:
         """The card of a candidate's model, None where the space has no hub."""

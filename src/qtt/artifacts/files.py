@@ -36,6 +36,7 @@ FACTS, FEATURES, SPACE = "artifact.json", "features.json", "space.json"
 PERFORMANCE, COST = "performance.safetensors", "cost.safetensors"
 PORTFOLIO, PAPER = "portfolio.json", "paper.safetensors"
 NEEDED, OPTIONAL = (FEATURES, SPACE, PERFORMANCE, COST), (PORTFOLIO, PAPER)
+TEXTS = (FEATURES, SPACE, PORTFOLIO)
 
 SHIPPED = Path(__file__).parents[1] / "pretrained"
 SHIPPED_NAMES = ("mtlbm/micro", "mtlbm/mini", "mtlbm/extended")
@@ -185,17 +186,18 @@ def read_artifact(source: str | Path) -> Artifact:
     facts, hashes = _facts(folder)
     there = [name for name in (*NEEDED, *OPTIONAL) if name in NEEDED or name in hashes]
     contents = {name: _checked(folder / name, hashes.get(name)) for name in there}
+    texts = {name: _text(folder / name, content) for name, content in contents.items() if name in TEXTS}
     try:
-        features = FeatureSpec.from_json(contents[FEATURES].decode())
+        features = FeatureSpec.from_json(texts[FEATURES])
     except (KeyError, TypeError, ValueError) as error:
         raise _unreadable(folder / FEATURES, error) from error
     return Artifact(
         facts=facts,
         features=features,
-        space=contents[SPACE].decode(),
+        space=texts[SPACE],
         performance=_arrays(folder / PERFORMANCE, contents[PERFORMANCE]),
         cost=_arrays(folder / COST, contents[COST]),
-        portfolio=Portfolio.from_json(contents[PORTFOLIO].decode()) if PORTFOLIO in contents else None,
+        portfolio=Portfolio.from_json(texts[PORTFOLIO]) if PORTFOLIO in texts else None,
         paper=_arrays(folder / PAPER, contents[PAPER]) if PAPER in contents else None,
     )
 
@@ -291,6 +293,13 @@ def _checked(path: Path, sha256: str | None) -> bytes:
             "Fetch the artifact or make it again."
         )
     return content
+
+
+def _text(path: Path, content: bytes) -> str:
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise _unreadable(path, error) from error
 
 
 def _arrays(path: Path, content: bytes) -> Arrays:

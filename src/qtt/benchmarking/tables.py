@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from qtt.benchmarking.regret import Average, grid, ranks, regret_at, regret_curve, summary_times
 from qtt.benchmarking.replay import Replay
 from qtt.support.files import write_text
+from qtt.support.plain_text import cell
 
 Array = NDArray[np.float64]
 Name = tuple[str, str, int]
@@ -119,5 +120,5 @@ def _write(path: Path, header: Sequence[str], rows: Iterable[Iterable[Any]]) -> 
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
-    writer.writerows(rows)
+    writer.writerows([cell(value) for value in row] for row in rows)
     write_text(path, text.getvalue())

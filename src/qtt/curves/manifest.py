@@ -9,12 +9,26 @@ from typing import Any, Self
 
 from qtt.curves.schema import FILES, STATUSES
 from qtt.curves.validation import Values
-from qtt.errors import CurveTableError
+from qtt.errors import ConfigError, CurveTableError
+from qtt.json_rules import Kinds, check_fields
 from qtt.support.files import file_sha256, read_json
 
 MANIFEST = "manifest.json"
 FORMAT = 1
 ALL_EPOCHS, LAST_EPOCH = "all", "last"
+
+LONGEST = 1_000_000
+"""No run has more epochs."""
+
+KINDS: Kinds = {
+    **dict.fromkeys(("source", "licence", "epochs"), str),
+    **dict.fromkeys(("counts", "sha256"), dict),
+    "longest": int,
+    "seconds": float,
+    "notes": list,
+    "format": int,
+}
+"""Of the values of a manifest."""
 
 
 @dataclass(frozen=True)
@@ -83,13 +97,15 @@ class Manifest:
         if not path.is_file():
             raise CurveTableError(f"{folder} is no curve table: it has no {MANIFEST}.")
         try:
-            data = read_json(path)
+            data = check_fields(read_json(path), KINDS, "It")
             if data["format"] != FORMAT:
                 raise CurveTableError(f"{path} has format {data['format']}; this version reads {FORMAT}.")
             manifest = cls(
                 **{field.name: data[field.name] for field in fields(cls)} | {"notes": (*data["notes"],)}
             )
-        except (KeyError, TypeError, ValueError) as error:
+            if not 0 <= manifest.longest <= LONGEST:
+                raise ValueError(f"longest is {manifest.longest}")
+        except (KeyError, TypeError, ValueError, ConfigError) as error:
             raise CurveTableError(f"{path} cannot be read: {type(error).__name__}: {error}.") from error
         for name in FILES:
             file = folder / f"{name}.parquet"

@@ -1,7 +1,7 @@
 """Reading curve tables (format: `qtt.curves.schema`): cheap to open, one dataset at a time."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from qtt.curves.manifest import ALL_EPOCHS, Manifest
 from qtt.curves.schema import FILES, UNUSABLE, Frames, decode_configs
 from qtt.curves.validation import checked
-from qtt.errors import CurveTableError, unknown
+from qtt.errors import CurveTableError, QTTError, unknown
+from qtt.json_rules import check_items
+from qtt.support.files import parse_json
 from qtt.types import Config, MetaFeatures
 
 if TYPE_CHECKING:
@@ -47,6 +49,23 @@ class DatasetCurves:
         return len(self.run_ids)
 
 
+@contextmanager
+def _damage_told(place: Path) -> Iterator[None]:
+    """Turn what Arrow, NumPy and Python say of files that hold something else into an error of the table.
+
+    Whoever wrote them may have written the manifest's hashes too.
+    """
+    try:
+        yield
+    except QTTError:
+        raise
+    except (pa.ArrowException, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        what = " ".join(str(error).split())[:200]
+        raise CurveTableError(
+            f"The curve table {place} cannot be read ({type(error).__name__}: {what}). Write it anew."
+        ) from error
+
+
 class CurveTable:
     """A folder of recorded learning curves; made by `load`, written by `qtt.curves.writing.write_table`."""
 
@@ -68,7 +87,8 @@ class CurveTable:
     @property
     def datasets(self) -> tuple[str, ...]:
         """Names of the datasets that have runs, sorted."""
-        return self._files["configs"].datasets
+        with _damage_told(self.folder):
+            return self._files["configs"].datasets
 
     def metafeatures(self, dataset: str) -> MetaFeatures:
         """Descriptors of a dataset.
@@ -76,10 +96,11 @@ class CurveTable:
         Raises:
             CurveTableError: the table has no such dataset.
         """
-        row = self._descriptions.get(dataset)
-        if row is None:
-            raise CurveTableError(self._unknown(dataset))
-        return MetaFeatures(row["train_images"], row["num_classes"], row["image_size"], row["channels"])
+        with _damage_told(self.folder):
+            row = self._descriptions.get(dataset)
+            if row is None:
+                raise CurveTableError(self._unknown(dataset))
+            return MetaFeatures(row["train_images"], row["num_classes"], row["image_size"], row["channels"])
 
     def curves(self, dataset: str) -> DatasetCurves:
         """The candidates of a dataset with their learning curves.
@@ -92,6 +113,10 @@ class CurveTable:
                 f"{self.folder} knows only the last epoch of every run; it has no learning curves. "
                 "Its rows are there through read('curves')."
             )
+        with _damage_told(self.folder):
+            return self._curves(dataset)
+
+    def _curves(self, dataset: str) -> DatasetCurves:
         runs = self._rows("runs", dataset, ("run_id", "status"))
         runs = runs.filter(pc.not_equal(runs["status"].cast(pa.string()), UNUSABLE))
         run_ids = runs["run_id"].to_pylist()
@@ -113,10 +138,11 @@ class CurveTable:
         Raises:
             CurveTableError: the table has no such dataset.
         """
-        columns = self._rows("configs", dataset).to_pydict()
-        run_ids = columns.pop("run_id")
-        del columns["dataset"]
-        return dict(zip(run_ids, decode_configs(columns), strict=True))
+        with _damage_told(self.folder):
+            columns = self._rows("configs", dataset).to_pydict()
+            run_ids = columns.pop("run_id")
+            del columns["dataset"]
+            return dict(zip(run_ids, decode_configs(columns), strict=True))
 
     def read(self, name: str, dataset: str | None = None) -> "pd.DataFrame":
         """One file as a data frame, whole or of one dataset; `name` is configs, curves, datasets or runs.
@@ -126,12 +152,13 @@ class CurveTable:
         """
         if name not in FILES:
             raise CurveTableError(unknown("file of a curve table", name, FILES))
-        if dataset is None:
-            return self._files[name].read().to_pandas()
-        if name == "datasets":
-            table = self._files[name].read()
-            return table.filter(pc.equal(table["dataset"].cast(pa.string()), dataset)).to_pandas()
-        return self._rows(name, dataset).to_pandas()
+        with _damage_told(self.folder):
+            if dataset is None:
+                return self._files[name].read().to_pandas()
+            if name == "datasets":
+                table = self._files[name].read()
+                return table.filter(pc.equal(table["dataset"].cast(pa.string()), dataset)).to_pandas()
+            return self._rows(name, dataset).to_pandas()
 
     def check(self) -> None:
         """Check every value, as writing does.
@@ -159,6 +186,8 @@ class CurveTable:
         points = points.filter(position.is_valid())  # the others are unusable
         row = position.drop_null().to_numpy()
         column = points["epoch"].to_numpy() - 1
+        if len(column) and column.min() < 0:
+            raise CurveTableError(f"The curve table {self.folder} has epochs before the first.")
         scores, seconds = np.full((2, len(run_ids), self.manifest.longest), np.nan)
         scores[row, column] = points["score"].to_numpy()
         seconds[row, column] = points["seconds"].to_numpy()
@@ -186,7 +215,7 @@ class _PartedFile:
             raise CurveTableError(
                 f"{self._path} does not name its row groups' datasets; write the table anew."
             )
-        return tuple(json.loads(metadata[ROW_GROUPS.encode()]))
+        return tuple(check_items(parse_json(metadata[ROW_GROUPS.encode()]), str, str(self._path)))
 
     def read(self, dataset: str | None = None, columns: Sequence[str] | None = None) -> pa.Table:
         """All rows, or those of one dataset, which may be none; all columns or some."""

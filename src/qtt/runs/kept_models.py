@@ -5,11 +5,12 @@ finetuned/0042/     pipeline 42 after `QuickTuner.finetune`
 """
 
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
 from qtt.errors import ConfigError
+from qtt.json_rules import Kinds, check_fields, check_items
 from qtt.support.files import file_sha256, read_object, write_json
 from qtt.types import Candidates, Config, ModelCard, Result
 
@@ -17,6 +18,16 @@ INCUMBENT, FINETUNED = "incumbent", "finetuned"
 WEIGHTS, FACTS = "weights.safetensors", "model.json"
 ANNOUNCED = ".model.next.json"
 """What the weights that are on their way are: if a crash comes between them and `model.json`, it counts."""
+
+FIELDS: Kinds = {
+    "config_id": int,
+    "fidelity": int,
+    "score": float,
+    "config": dict,
+    "class_names": list,
+    "sha256": (str, type(None)),
+}
+"""Kinds of the values of `model.json`."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +46,7 @@ class KeptModel:
     config: Config
     card: ModelCard | None
     class_names: tuple[str, ...]
-    sha256: str | None = None
+    sha256: str | None = field(default=None, compare=False)
 
     @property
     def weights(self) -> Path:
@@ -110,10 +121,12 @@ class KeptModel:
         path = folder / FACTS
         try:
             data = _announced(folder) or read_object(path)
+            check_fields(data, FIELDS, "It")
+            check_items(data["class_names"], str, "class_names")
             data["card"] = None if data["card"] is None else ModelCard.from_dict(data["card"])
             data["class_names"] = tuple(data["class_names"])
             return cls(folder, **data)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, ConfigError) as error:
             raise ConfigError(f"{path} cannot be read as the description of a network: {error}.") from error
 
 

@@ -1,11 +1,11 @@
 """A search as its run folder tells it, whether it is finished, interrupted, killed or still running."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from qtt.errors import ConfigError, DamagedFileError, unknown
 from qtt.runs.folder import END, RunFolder
@@ -14,6 +14,8 @@ from qtt.runs.journal import Entry
 from qtt.runs.kept_models import KeptModel, kept_models
 from qtt.support.files import read_object
 from qtt.types import Candidates, TaskInfo
+
+T = TypeVar("T")
 
 logger = logging.getLogger("qtt")
 
@@ -59,11 +61,14 @@ class RunRecord:
             what = "There is no folder" if not path.is_dir() else f"{', '.join(missing)} is missing in"
             raise ConfigError(f"{what} {path}. {EXPECTED}")
         folder = RunFolder(path.absolute())
+        candidates = folder.candidates()
+        entries = tuple(folder.journal.read(repair=False))
+        check_entries(entries, len(candidates), folder.journal.path)
         return cls(
             path=folder.path,
-            candidates=folder.candidates(),
+            candidates=candidates,
             task=folder.task() if data is None else replace(folder.task(), path=Path(data).absolute()),
-            entries=tuple(folder.journal.read(repair=False)),
+            entries=entries,
             finetuning=tuple(folder.finetuning.read(repair=False)),
             environment=_optional(path / "environment.json"),
             settings=_optional(path / "search.json"),
@@ -80,9 +85,14 @@ class RunRecord:
         """Seconds of the budget that were spent."""
         return self.entries[-1].elapsed if self.entries else 0.0
 
+    def setting(self, name: str, kind: type[T]) -> T | None:
+        """A setting of the latest call; None where it is not written down, or of another kind."""
+        found = self.settings.get(name)
+        return found if isinstance(found, kind) and not isinstance(found, bool) else None
+
     def task_here(self) -> TaskInfo:
         """The task with the places of this folder, for training on."""
-        weights_dir = self.settings.get("weights_dir")
+        weights_dir = self.setting("weights_dir", str)
         return replace(
             self.task,
             models=self.candidates.models,
@@ -140,6 +150,20 @@ class RunRecord:
         ids = dict.fromkeys(str(model.config_id) for model in kept)
         names = ["best", *(model.name for model in kept), *ids]
         raise ConfigError(f"{unknown('network', str(which), names)} {self.path} keeps {', '.join(names)}.")
+
+
+def check_entries(entries: Iterable[Entry], candidates: int, journal: Path) -> None:
+    """See whether all results are of pipelines that there are.
+
+    Raises:
+        ConfigError: one is not.
+    """
+    for entry in entries:
+        if not 0 <= entry.result.config_id < candidates:
+            raise ConfigError(
+                f"{journal} has a result of pipeline {entry.result.config_id}, "
+                f"but there are only {candidates} candidates."
+            )
 
 
 def dataset_warnings(run_dir: Path) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from qtt.evaluation.step import timeout
 from qtt.optimizers.base import Optimizer
 from qtt.runs.folder import END, RunFolder
 from qtt.runs.history import History
+from qtt.runs.record import check_entries
 from qtt.search.faults import Suspicion, patiently
 from qtt.space.horizon import last_epoch
 from qtt.support.clock import Clock
@@ -279,13 +280,7 @@ class SearchLoop:
         return f"Every pipeline failed; {count} of {len(failed)} because: {reason}"
 
     def _check_entries(self) -> None:
-        known = len(self._folder.candidates())
-        for entry in self._entries:
-            if not 0 <= entry.result.config_id < known:
-                raise ConfigError(
-                    f"{self._folder.journal.path} has a result of pipeline {entry.result.config_id}, "
-                    f"but there are only {known} candidates."
-                )
+        check_entries(self._entries, len(self._folder.candidates()), self._folder.journal.path)
 
 
 def notes(optimizer: Optimizer, task: TaskInfo) -> tuple[str, ...]:

@@ -35,8 +35,11 @@ from qtt.types import ACCURACY, Budget, Objective, TaskInfo
 
 logger = logging.getLogger("qtt")
 
-KEPT = ("isolation", "disk_quota_gb")
-"""Settings of a search that `QuickTuner.load` takes over."""
+KEPT = {"isolation": str, "disk_quota_gb": float}
+"""Settings of a search that `QuickTuner.load` takes over, and their kinds."""
+
+MOST_GIGABYTES = 1e9
+"""A bound that only tells numbers from nonsense."""
 
 
 class QuickTuner:
@@ -75,7 +78,7 @@ class QuickTuner:
         self.path = None if path is None else Path(path)
         self._trackers: Sequence[Tracker] = [ConsoleTracker(), CsvTracker()] if trackers is None else trackers
         self._isolation = isolation
-        self._quota = None if disk_quota_gb is None else int(disk_quota_gb * 1e9)
+        self._quota = None if disk_quota_gb is None else _bytes(disk_quota_gb)
         self._patience = patience
         self._clock = clock or WallClock()
         self._files = dict(files or {})
@@ -164,7 +167,8 @@ class QuickTuner:
             JournalError: its journal is damaged.
         """
         record = RunRecord.load(run_dir, data)
-        settings = {name: record.settings[name] for name in KEPT if name in record.settings} | settings
+        kept = {name: record.setting(name, kind) for name, kind in KEPT.items()}
+        settings = {name: value for name, value in kept.items() if value is not None} | settings
         tuner = cls(None, objective or _task(record), record.path, **settings)
         tuner._data = data
         return tuner
@@ -302,6 +306,17 @@ class QuickTuner:
         if found.by_class is not None:
             found.table.attrs["by_class"] = found.by_class.to_dict("records")
         return found.table
+
+
+def _bytes(gigabytes: float) -> int:
+    """A disk quota in bytes.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if not 0 < gigabytes < MOST_GIGABYTES:
+        raise ConfigError(f"disk_quota_gb must be above 0 and below {MOST_GIGABYTES:g}; got {gigabytes}.")
+    return int(gigabytes * 1e9)
 
 
 def _completed(task: TaskInfo, optimizer: Optimizer, hub: ModelHub | None) -> TaskInfo:

@@ -20,6 +20,7 @@ from qtt.statistics import HEADLINE, pipeline_table
 from qtt.statistics.certainty import TIE, legend
 from qtt.statistics.fronts import COSTS, front
 from qtt.support.console_tables import frame_table, wide_console
+from qtt.support.plain_text import cells
 
 FORMATS = {
     "config_id": "d",
@@ -73,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console.print(f"{failed} pipelines failed; {record.path / 'search.log'} says why.", soft_wrap=True)
     if options.csv is not None:
         options.csv.parent.mkdir(parents=True, exist_ok=True)
-        frame.to_csv(options.csv, index=False)
+        cells(frame).to_csv(options.csv, index=False)
         console.print(Text(f"All of it is in {options.csv}"), soft_wrap=True)
     next_command = f"{command_for('finetune')} {shlex.quote(str(options.run_dir))}"
     console.print(Text(f"To train the best to their ends: {next_command}"), soft_wrap=True)

@@ -4,6 +4,7 @@ import csv
 from collections.abc import Sequence
 
 from qtt.runs.history import History
+from qtt.support.plain_text import cell
 from qtt.tracking.base import SearchInfo, Summary
 from qtt.types import Result, Trial
 
@@ -69,4 +70,4 @@ class CsvTracker:
 
     def _write(self, mode: str, rows: Sequence[tuple[object, ...]]) -> None:
         with self._path.open(mode, newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows(rows)
+            csv.writer(file).writerows([cell(value) for value in row] for row in rows)

@@ -12,6 +12,7 @@ from qtt.finetune.cv.classification.provenance import weights_source
 from qtt.runs.kept_models import KeptModel
 from qtt.runs.record import RunRecord
 from qtt.statistics.scores import TITLES
+from qtt.support.plain_text import plain
 from qtt.types import ACCURACY, ModelCard
 
 LISTED = 100
@@ -57,7 +58,7 @@ def card_text(facts: CardFacts) -> str:
 
 
 def _head(facts: CardFacts, card: ModelCard) -> str:
-    dataset, classes = facts.record.task.path.name, len(facts.model.class_names)
+    dataset, classes = _name(facts.record.task.path.name), len(facts.model.class_names)
     return f"""---
 library_name: timm
 pipeline_tag: image-classification
@@ -138,7 +139,7 @@ print(predictor.predict("image.jpg").top({top}))"""
 def _data(facts: CardFacts) -> str:
     task = facts.record.task
     names = facts.model.class_names
-    listed = ", ".join(f"`{name}`" for name in names[:LISTED])
+    listed = ", ".join(f"`{_name(name)}`" for name in names[:LISTED])
     more = f", … ({len(names)})" if len(names) > LISTED else ""
     rows = [
         ("dataset", task.path.name),
@@ -203,7 +204,7 @@ def _pretraining(facts: CardFacts, card: ModelCard) -> str:
     pretrained = bool(facts.record.task.settings.get("pretrained", True))
     folder = facts.record.settings.get("weights_dir")
     lines = weights_source(card, pretrained, None if folder is None else Path(folder))
-    return "## Pretrained weights\n\n" + "\n".join(f"- {line}" for line in lines)
+    return "## Pretrained weights\n\n" + "\n".join(f"- {plain(line)}" for line in lines)
 
 
 def _versions(facts: CardFacts) -> str:
@@ -221,7 +222,12 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def _cell(value: object) -> str:
-    return str(value).replace("|", "\\|").replace("\n", " ")
+    return plain(str(value).replace("\n", " ")).replace("|", "\\|")
+
+
+def _name(text: str) -> str:
+    """A name of a folder or class, that ends neither its line nor its quotation marks."""
+    return plain(text).replace("`", "'")
 
 
 def _code(text: str) -> str:
