@@ -43,7 +43,8 @@ from qtt.data.subset_files import MANIFEST
 from qtt.errors import ConfigError, EnvironmentFault
 from qtt.evaluation import Evaluator
 from qtt.evaluation.preflight import Preflight, check_writable, summary
-from qtt.runs.folder import RunFolder, environment
+from qtt.runs.environment import environment
+from qtt.runs.folder import RunFolder
 from qtt.space.config_manager import ConfigManager
 from qtt.support.files import read_object, write_json, write_text
 from qtt.support.functions import function_named

@@ -127,6 +127,8 @@ class Result:
         Raises:
             ObjectiveError: a key is missing or a value is impossible.
         """
+        if not isinstance(data, Mapping):
+            raise ObjectiveError(f"A result is a {type(data).__name__}, {str(data)[:60]!r}. Expected a dict.")
         missing = {"config_id", "fidelity", "cost"} - data.keys()
         if missing:
             raise ObjectiveError(f"Result {dict(data)!r} lacks {', '.join(sorted(missing))}.")

@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         counts = [(found.findall(ended.stderr) or ["?"])[-1] for found in (EXECUTED, COVERED)]
         table.add_row(name, *counts, str(int(ended.returncode != 0)))
         if ended.returncode:
-            console.print(Text(ended.stderr[-3000:]))
+            console.print(Text(ended.stdout[-2000:] or ended.stderr[-2000:]))
     console.print(table)
     return int(errors > 0)
 

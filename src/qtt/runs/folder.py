@@ -5,13 +5,10 @@ Every file of it is described in `qtt.runs.layout`.
 
 import json
 import logging
-import platform
 import shutil
-import sys
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -19,6 +16,7 @@ from typing import Any, Self
 from filelock import FileLock, Timeout
 
 from qtt.errors import ConfigError
+from qtt.runs.environment import environment
 from qtt.runs.history import History
 from qtt.runs.journal import Journal
 from qtt.runs.kept_models import INCUMBENT, KeptModel
@@ -33,8 +31,6 @@ SEARCH_SPACE = "search_space.json"
 
 PASSING: Mapping[str, Any] = {"models": (), "work_dir": None, "weights_dir": None, "best_score": None}
 """Parts of a task that belong to one place or one moment of the search."""
-
-PACKAGES = ("qtt", "torch", "torchvision", "timm", "lightning", "gpytorch", "configspace", "numpy")
 
 
 _folders: dict[int, "RunFolder"] = {}
@@ -252,16 +248,6 @@ class RunFolder:
         return evicted
 
 
-def environment() -> dict[str, Any]:
-    """Versions of Python and of the packages that results depend on."""
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "packages": {name: _version(name) for name in PACKAGES},
-        "command": sys.argv,
-    }
-
-
 def first_difference(old: Any, new: Any, where: str = "") -> str | None:
     """The first place in which two JSON values differ, in words; None when they are equal."""
     if isinstance(old, dict) and isinstance(new, dict):
@@ -311,10 +297,3 @@ def _size(folder: Path | None) -> int:
         with suppress(FileNotFoundError):  # a checkpoint that is being written changes its name
             size += file.stat().st_size
     return size
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None

@@ -139,8 +139,8 @@ LAYOUT = (
         "environment.json",
         Room.SEARCHED,
         "the tuner",
-        "Versions of Python and packages, platform, command.",
-        ("python", "platform", "packages", "command"),
+        "Versions of Python and packages, commit of qtt, hardware, command.",
+        ("python", "platform", "packages", "commit", "hardware", "command"),
     ),
     RunFile(
         "journal.jsonl",
