@@ -47,7 +47,7 @@ LAYERS = [
     {"diagnosis"},
     {
         *("run", "benchmark", "collect", "metatrain", "predict", "leaderboard", "export", "report"),
-        *("fetch", "doctor", "__main__"),
+        *("fetch", "doctor", "repeat", "__main__"),
     },
 ]
 """Lower layers know nothing of higher ones."""

@@ -36,6 +36,7 @@ GROUPS: dict[str, tuple[Command, ...]] = {
         Command.of("benchmark", "table=DIR", "compare optimizers on recorded learning curves"),
     ),
     "Tools": (
+        Command.of("repeat", "RUN", "search again as a run folder says, and tell what differs"),
         Command.of("doctor", "", "look at this installation and machine, and say what to mend"),
         Command.of("fetch", "HUB", "get a hub's weights in advance"),
     ),

@@ -79,6 +79,8 @@ class Optimizer(Protocol):
 
     seconds_left: of the budget; the tuner sets it before every ask, None where time has no bound.
     on_cpu: whether training is known to be on a CPU; the tuner sets it before the first ask.
+    epochs_count: whether the budget counts epochs and no seconds, so that an epoch costs one, however long it
+        takes; the tuner sets it before the first ask.
     """
 
     seed: int
@@ -86,6 +88,7 @@ class Optimizer(Protocol):
     max_fidelity: int
     seconds_left: float | None
     on_cpu: bool
+    epochs_count: bool
 
     @property
     def candidates(self) -> Candidates:
@@ -136,13 +139,14 @@ class CandidateOptimizer(ABC):
         where the config manager can adapt them.
     proposals: how many candidates may be proposed after each result; 0: none. Candidates that were handed to
         `setup` ready-made are all there are.
-    seconds_left, on_cpu: see `Optimizer`.
+    seconds_left, on_cpu, epochs_count: see `Optimizer`.
     """
 
     portfolio: Portfolio | None = None
     proposals: int = 0
     seconds_left: float | None = None
     on_cpu: bool = False
+    epochs_count: bool = False
 
     def __init__(
         self,

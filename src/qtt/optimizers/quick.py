@@ -189,7 +189,7 @@ class QuickTune(CandidateOptimizer):
             begun = [i for i in live if self.history.fidelity(i)]
             if begun:
                 return begun[0]
-        seconds = self.cost.predict(live) if self.cost_aware else np.ones(len(live))
+        seconds = self.cost.predict(live) if self.cost_aware and not self.epochs_count else np.ones(len(live))
         value = (
             self._one_step(live, seconds)
             if self.acquisition == "multi_fidelity"

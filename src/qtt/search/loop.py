@@ -96,6 +96,7 @@ class SearchLoop:
             ConfigError: the journal is of another search.
             EnvironmentFault: the preflight found that something is missing.
         """
+        self._optimizer.epochs_count = self._budget.seconds is None
         self._optimizer.on_cpu = trains_on_cpu(self._task.settings.get("device"))
         self._restore()
         if self._spent() is None:
