@@ -61,6 +61,15 @@ test: $(VENV)/.installed-dev  ## install with the test extras and run the tests
 test-slow: $(VENV)/.installed-dev  ## the tests that take minutes
 	@$(BIN)/python -m pytest -m slow --timeout 7200 $(ARGS)
 
+LOWEST := .venv-lowest
+
+.PHONY: test-lowest
+test-lowest: $(BIN)/uv  ## the tests with the oldest versions that pyproject.toml admits, in an environment of their own
+	@test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
+	@$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --editable '.[dev]'
+	@# old packages warn of newer ones that they bring along
+	@OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -W default -n auto --dist loadfile $(ARGS)
+
 $(VENV)/.installed-fuzz: $(VENV)/.installed-dev
 	@$(UV) --editable '.[dev,fuzz]'
 	@touch $@
