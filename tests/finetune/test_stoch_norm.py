@@ -15,7 +15,9 @@ from qtt.finetune.cv.classification.strategies import stoch_norm
 from qtt.finetune.cv.classification.strategies.freezing import freeze
 from qtt.finetune.cv.classification.strategies.stoch_norm import StochasticNorm, apply_stochastic_norm
 
-WITH_BATCH_NORM = ("test_resnet", "test_efficientnet", "test_byobnet", "test_coatnet")
+WITH_BATCH_NORM = [
+    n for n in ("test_resnet", "test_efficientnet", "test_byobnet", "test_coatnet") if n in FAMILIES
+]
 CHANNELS = 6
 LAYERS = [(nn.BatchNorm1d, ()), (nn.BatchNorm1d, (4,)), (nn.BatchNorm2d, (3, 2)), (nn.BatchNorm3d, (2, 1, 3))]
 
