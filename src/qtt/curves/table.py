@@ -221,7 +221,10 @@ class _PartedFile:
         """All rows, or those of one dataset, which may be none; all columns or some."""
         names = None if columns is None else list(columns)
         with pq.ParquetFile(self._path, metadata=self._metadata, memory_map=True) as file:
-            if dataset is None:
-                return file.read(names, use_threads=False)
-            groups = [self.datasets.index(dataset)] if dataset in self.datasets else []
+            groups: Sequence[int] = range(file.num_row_groups)
+            if dataset is not None:
+                groups = [self.datasets.index(dataset)] if dataset in self.datasets else []
+            if not groups:  # which older versions of Arrow cannot read
+                empty = file.schema_arrow.empty_table()
+                return empty if names is None else empty.select(names)
             return file.read_row_groups(groups, names, use_threads=False)
