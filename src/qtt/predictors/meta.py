@@ -65,6 +65,7 @@ class MetaPerformance:
         self.kernel = kernel
         self.refit = refit
         self._encoded: Encoded | None = None
+        self._standings: Array | None = None
 
     @classmethod
     def from_tensors(
@@ -86,8 +87,10 @@ class MetaPerformance:
     def setup(self, task: SearchTask) -> None:
         """Start a new search."""
         count = len(task.candidates)
+        before = self._encoded
         self._encoded = Encoded.of(self.spec, task)
-        self._standings = self.prior.standing.predict(self._encoded)
+        grown = before is not None and self._encoded.begins_with(before)
+        self._standings = self.prior.standing.predict(self._encoded, self._standings if grown else None)
         self._unseen = _unseen_models(self.spec, task)
         self._unknown = unknown_effects(unknown_hyperparameters(self.spec, task), task)
         self._posterior = None if self.kernel is None else self._blank(self.kernel)
