@@ -56,7 +56,7 @@ UNSEEN = np.array([-1, 0, 0, 1, -1, 1, 2, 0, 1, -1])
 def observed(kernel, features, parts=OBSERVED, unseen=None):
     posterior = ResidualPosterior(kernel, features, unseen)
     for part in parts:
-        posterior.replace(int(part.run[0]), part)
+        posterior.replace({int(part.run[0]): part})
     return posterior
 
 

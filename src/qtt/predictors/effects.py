@@ -1,4 +1,4 @@
-"""Effects that observations share: some of columns, one of each group, one of each pipeline; the exact posterior.
+"""Effects that observations share, of columns, of each group and of each pipeline: the exact posterior.
 
 Notation: n candidates, m observed ones, p columns. An observation of candidate i is
 
