@@ -8,13 +8,12 @@ from scipy.special import expit
 
 from qtt.errors import ConfigError, unknown
 from qtt.optimizers.acquisition import (
-    expected_epochs,
-    improvement,
     log_expected_improvement,
     log_improvement_per_second,
     multi_fidelity_best,
 )
 from qtt.optimizers.base import CandidateOptimizer, CandidateSource, Expectation, Outlook
+from qtt.optimizers.lookahead import Lookahead
 from qtt.predictors.base import (
     CostPredictor,
     FailurePredictor,
@@ -258,29 +257,33 @@ class QuickTune(CandidateOptimizer):
     def _ahead(self, live: list[int], seconds: Array) -> Array:
         """Log of the best expected improvement per second over all horizons; (n,)."""
         pipelines = np.array(live)
-        done = self._progress.done[pipelines, None]
-        first = self._next(pipelines)[:, None]
-        last = self._progress.last[pipelines, None]
-        ends = np.clip(done + np.minimum(self.horizons, self._reach(live)), first, last)
+        done, last = self._progress.done[pipelines], self._progress.last[pipelines]
+        reached = done[:, None] + np.minimum(self.horizons, self._reach(live))
+        ends = np.clip(reached, self._next(pipelines)[:, None], last[:, None])
         if not self.gray_box:
-            ends = np.broadcast_to(last, ends.shape)
-        ids = np.repeat(pipelines, len(self.horizons))
+            ends = np.repeat(last[:, None], len(self.horizons), axis=1)
+        failing = np.zeros(len(live)) if self.failure is None else self.failure.predict(live)
+        look = Lookahead(
+            pipelines=pipelines,
+            done=done,
+            ends=ends,
+            seconds=seconds,
+            survival=1.0 - failing,
+            least=self._least() + self.exploration,
+            patience=self.patience if self.gray_box else None,
+            exponent=self._weight_of_costs(seconds),
+        )
+        value, predicted = look.best(self.performance)
+        self._predicted = look.ids, ends.ravel(), predicted
+        return value
+
+    def _least(self) -> float:
+        """The score to improve on."""
         incumbent = self.history.incumbent
-        least = self._chance() if incumbent is None else incumbent.score
-        if self.metafeatures is not None:  # else scores are anything, and chance says nothing
-            least = max(least, self._chance())
-        predicted = self.performance.predict(ids.tolist(), ends.ravel().tolist())
-        self._predicted = ids, ends.ravel(), predicted
-        gain, probability = improvement(predicted, least + self.exploration)
-        if self.failure is not None:
-            survival = np.repeat(1.0 - self.failure.predict(live), len(self.horizons))
-            gain = gain + np.log(np.maximum(survival, 1e-12))
-        epochs = (ends - done).ravel().astype(float)
-        if self.gray_box:
-            epochs = expected_epochs(epochs, probability, self.patience)
-        cost = np.repeat(seconds, len(self.horizons)) * epochs
-        value = log_improvement_per_second(gain, cost, self._weight_of_costs(seconds))
-        return np.asarray(value.reshape(ends.shape).max(axis=1))
+        if incumbent is None:
+            return self._chance()
+        # without a description scores are anything, and chance says nothing
+        return incumbent.score if self.metafeatures is None else max(incumbent.score, self._chance())
 
     def _weight_of_costs(self, seconds: Array) -> float:
         """α of EI / cost^α: from 1 towards 0 as a search that begins with probes comes to its last tries.
