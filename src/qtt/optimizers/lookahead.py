@@ -3,8 +3,8 @@
 Notation: n pipelines, H horizons.
 """
 
-from dataclasses import dataclass, fields
-from typing import Protocol, Self, runtime_checkable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,5 +99,7 @@ class Lookahead:
 
     def _only(self, chosen: Ids) -> Self:
         """Some of the pipelines."""
-        values = {item.name: getattr(self, item.name) for item in fields(self)}
-        return type(self)(**{k: v[chosen] if isinstance(v, np.ndarray) else v for k, v in values.items()})
+        arrays: dict[str, Any] = {
+            name: getattr(self, name)[chosen] for name in ("pipelines", "done", "ends", "seconds", "survival")
+        }
+        return replace(self, **arrays)

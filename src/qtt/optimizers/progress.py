@@ -47,7 +47,7 @@ class Progress:
         return np.flatnonzero(going_on).tolist()
 
     def next_fidelity(self, ids: Ids, step: int) -> Ids:
-        """Where the next steps of pipelines `ids` end: at a multiple of `step`, or at the last epoch; (m,)."""
+        """Where the next steps of pipelines end: at a multiple of `step`, or at the last epoch; (m,)."""
         return np.minimum((self.done[ids] // step + 1) * step, self.last[ids])
 
     @classmethod

@@ -247,7 +247,7 @@ class QuickTune(CandidateOptimizer):
         ends = self._next(ids)
         cost = seconds * (ends - self._progress.done[ids])
         if not self.history.observed:
-            return -np.log(cost)
+            return np.asarray(-np.log(cost))
         predicted = self.performance.predict(live, ends.tolist())
         self._predicted = ids, ends, predicted
         best = multi_fidelity_best(self.history, ends.tolist())
@@ -283,7 +283,7 @@ class QuickTune(CandidateOptimizer):
         if incumbent is None:
             return self._chance()
         # without a description scores are anything, and chance says nothing
-        return incumbent.score if self.metafeatures is None else max(incumbent.score, self._chance())
+        return float(incumbent.score if self.metafeatures is None else max(incumbent.score, self._chance()))
 
     def _weight_of_costs(self, seconds: Array) -> float:
         """α of EI / cost^α: from 1 towards 0 as a search that begins with probes comes to its last tries.

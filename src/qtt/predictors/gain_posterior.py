@@ -1,8 +1,8 @@
-"""The posterior of gains over probes (`qtt.predictors.gains`), given all gains seen; exact, without a matrix of them.
+"""The exact posterior of gains over probes (`qtt.predictors.gains`), without a matrix of all gains seen.
 
-Gains of one pipeline share their noise and what is its own, those of one model its effect, and all of them the
-weights of d columns. So what a pipeline's points say of weights and effects is a sum, over pipelines, of small
-matrices; what they say of the pipeline itself follows from its own points alone.
+Gains of one pipeline share their noise and what is its own, those of one model its effect, and all of them
+the weights of d columns. So what is known of weights and effects is a sum, over pipelines, of small matrices;
+what is known of a pipeline itself follows from its own points.
 
 Notation: n candidates, m points of r pipelines, d columns ψ, g models that have points. ρ = share^`POWER`.
 """
@@ -58,7 +58,7 @@ class GainPosterior:
         places = np.full(int(model.max(initial=0)) + 1, len(seen))  # of none that has points: the last
         places[seen] = np.arange(len(seen))
         self._group = places[model]
-        # of each candidate: what its own points say of it, Fᵀ N⁻¹ ρ, ρᵀ N⁻¹ ρ and ρᵀ N⁻¹ y; the last row: none
+        # what a pipeline's points say of itself, Fᵀ N⁻¹ ρ, ρᵀ N⁻¹ ρ and ρᵀ N⁻¹ y; the last row: without any
         self._own = np.concatenate([moments[:, len(means)], np.zeros((1, len(means) + 2))])
         self._row = np.full(len(features), len(runs))
         self._row[runs] = np.arange(len(runs))
@@ -101,7 +101,7 @@ class GainPosterior:
         return points.run[first], moments
 
     def _solve(self, moments: Array, group: Ids, groups: int) -> None:
-        """Posterior of weights and of effects, in units of their priors, of groups and of one without points."""
+        """Posterior of weights and effects, in units of their priors; last, a group without points."""
         width = len(self._means)
         by_group = np.zeros((groups, width + 2))
         np.add.at(by_group, group, moments[:, width])

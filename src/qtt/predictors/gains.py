@@ -16,6 +16,7 @@ Notation: n candidates, m points, d columns.
 
 import math
 from collections.abc import Mapping, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 

@@ -8,7 +8,7 @@ ends. So each condition is computed once for all trees that share it, and no row
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,8 +60,8 @@ class LeafMasks:
         width = max(int(inner.sum(axis=1).max()), 1)
         order = np.argsort(~inner, axis=1, kind="stable")[:, :width].T  # inner nodes first
         every = np.arange(len(inner))
-        places = [trees.column, trees.threshold, ~trees.missing_left]
-        keys = np.stack([np.asarray(part[every, order], dtype=np.float64).ravel() for part in places], axis=1)
+        places: list[NDArray[Any]] = [trees.column, trees.threshold, ~trees.missing_left]
+        keys = np.stack([part[every, order].astype(np.float64).ravel() for part in places], axis=1)
         distinct, condition = np.unique(keys, axis=0, return_inverse=True)
         lefts = trees.left[every, order]
         left_leaves = ((1 << count[every, lefts]) - 1) << offset[every, lefts]
@@ -98,9 +98,8 @@ class LeafMasks:
         for begin in range(0, len(found), TREES):
             part = slice(begin, begin + TREES)
             ruled_out = np.bitwise_or.reduce(masks[self.condition[:, part]] & self.ruled_out[:, part], axis=0)
-            leaves = _FIRST_FREE.take(ruled_out)
-            leaves += (MOST_LEAVES * np.arange(begin, begin + len(leaves)))[:, None]
-            found[part] = self.values.take(leaves)
+            first = MOST_LEAVES * np.arange(begin, begin + len(ruled_out))
+            found[part] = self.values.take(_FIRST_FREE[ruled_out] + first[:, None])
         return found
 
 

@@ -1,4 +1,4 @@
-"""The posterior of `DeepKernel` at many queries: the same as its `posterior`, without computing anything twice.
+"""The posterior of `DeepKernel` at many queries: what its own `posterior` gives, with nothing computed twice.
 
 A search asks for every pipeline at several epochs. What the kernel sees of a pipeline does not depend on the
 epoch, but for the budget, and before its first epoch only on the pipeline and on the budget. So squared
@@ -18,6 +18,8 @@ from torch import Tensor
 from qtt.predictors.encoders import Inputs
 
 if TYPE_CHECKING:
+    import gpytorch
+
     from qtt.predictors.performance import DeepKernel
 
 CHUNK = 256
@@ -58,7 +60,7 @@ def posterior(
             _at(log_std, has_begun, epoch).square() for log_std in (kernel.amplitude, kernel.noise)
         )
         variance[chosen] = signal * amplitude + noise
-        for part in chosen.split(CHUNK):
+        for part in torch.split(chosen, CHUNK):
             covariance = distances.covariance(kernel, queries.row[part], epoch, same=not has_begun)
             covariance *= amplitude.sqrt() * distances.amplitude
             mean[part] += covariance @ weights
@@ -85,7 +87,8 @@ class _Distances:
     """Squared distances of pipelines from the observed points.
 
     static (u, n). rest (k, n): of the progress of those that have begun, and of one that has not; kind (u,):
-    where each pipeline's is. place (n,): of the points in budget; scale: of log epochs there; epochs: T. amplitude (n,): of the points.
+    where each pipeline's is. place (n,): of the points in budget; scale: of log epochs there; epochs: T.
+    amplitude (n,): of the points.
     """
 
     static: Tensor
@@ -115,7 +118,7 @@ class _Distances:
         )
 
     def covariance(self, kernel: "DeepKernel", row: Tensor, epoch: int, same: bool) -> Tensor:
-        """Of pipelines at an epoch with the points, for amplitudes of one; same: their progress is; (k, n)."""
+        """Of pipelines at an epoch with the points, without amplitudes; same: their progress is; (k, n)."""
         budget = (math.log(epoch / self.epochs) * self.scale - self.place).square()
         rest = self.rest[self.kind[row[:1] if same else row]] + budget
         individual = _matern(kernel.individual, self.static[row].add_(rest))
@@ -131,9 +134,10 @@ def _squared(points: Tensor, others: Tensor) -> Tensor:
     return torch.addmm(squares, points, others.mT, alpha=-2.0).clamp_min_(0.0)
 
 
-def _matern(kernel: "torch.nn.Module", squared: Tensor) -> Tensor:
-    """Scaled Matérn-5/2 of squared distances, (1 + d + d²/3) e^-d with d = √5 r/ℓ; `squared` is overwritten."""
+def _matern(kernel: "gpytorch.kernels.ScaleKernel", squared: Tensor) -> Tensor:
+    """Matérn-5/2, s (1 + d + d²/3) e^-d with d = √5 r/ℓ, of squared distances, which are overwritten."""
     squared *= 5.0 / kernel.base_kernel.lengthscale.squeeze().square()
     distance = squared.sqrt()
     polynomial = squared.mul_(1.0 / 3.0).add_(distance).add_(1.0)
-    return polynomial.mul_(distance.neg_().exp_()).mul_(kernel.outputscale)
+    scale: Tensor = kernel.outputscale
+    return polynomial.mul_(distance.neg_().exp_()).mul_(scale)

@@ -186,4 +186,4 @@ def _unseen_models(spec: FeatureSpec, task: SearchTask) -> NDArray[np.int64]:
     names = [config.get("model") for config in task.candidates.configs]
     unseen = sorted({str(name) for name in names if name is not None} - known) if known else []
     position = {name: k for k, name in enumerate(unseen)}
-    return np.array([position.get(name, -1) for name in names], dtype=np.int64)
+    return np.array([position.get(str(name), -1) for name in names], dtype=np.int64)

@@ -220,12 +220,11 @@ class ResidualPosterior:
         self.points.update(points)
         for pipeline, part in points.items():
             features = self._features(part.run, part.start, part.end)
-            self._white[pipeline] = np.linalg.solve(
-                self._factor(part), np.column_stack([features, part.residual])
-            )
+            rows = np.column_stack([features, part.residual])
+            self._white[pipeline] = np.asarray(np.linalg.solve(self._factor(part), rows), dtype=np.float64)
         width = self._static.shape[1] + self._effects.shape[1]
-        rows = [self._white[pipeline] for pipeline in sorted(self._white)]
-        white = np.concatenate([np.zeros((0, width + 1)), *rows])
+        parts = [self._white[pipeline] for pipeline in sorted(self._white)]
+        white = np.concatenate([np.zeros((0, width + 1)), *parts])
         moments = white.T @ white
         self._covariance = np.linalg.inv(np.eye(width) + moments[:-1, :-1])
         self._weights = self._covariance @ moments[:-1, -1]

@@ -71,7 +71,8 @@ class Trees:
     def predict(self, rows: Array) -> Array:
         """Prediction for rows (m, d); (m,)."""
         masks = self._masks
-        return (self._followed(rows) if masks is None else masks.sums(rows)) + self.baseline[0]
+        sums = self._followed(rows) if masks is None else masks.sums(rows)
+        return np.asarray(sums + self.baseline[0])
 
     @cached_property
     def _masks(self) -> LeafMasks | None:
