@@ -23,7 +23,8 @@ from rich.console import Console
 from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
 
-from qtt.predictors.gains import COLUMNS, POWER, columns, compared
+from qtt.predictors.gain_posterior import POWER
+from qtt.predictors.gains import COLUMNS, columns, compared
 from qtt.predictors.prior import logit
 from qtt.types import Candidates, MetaFeatures, ModelCard
 

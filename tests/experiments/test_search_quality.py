@@ -19,6 +19,7 @@ from qtt.benchmarking.regret import grid, regret_at
 from qtt.benchmarking.runner import Job
 from qtt.hub.model_hub import ModelHub
 from qtt.metatraining.runs import read_runs
+from qtt.runs.history import History
 from qtt.runs.journal import Journal
 from qtt.support.files import write_json
 from qtt.testing import METAFEATURES, SyntheticSpace
@@ -204,8 +205,9 @@ def test_decisions_are_all_timed_and_bare_gpytorch_agrees(load: Any, artifact: P
     decisions, bare = load("decisions"), load("bare_gp")
     optimizer = quick_tune(weights=artifact)
     optimizer.setup(SyntheticSpace().sample(24, 0), METAFEATURES)
-    times = decisions.search(optimizer, 60)
-    assert len(times) == 60 and (times > 0).all()
+    curves = decisions.MadeUpCurves.draw(24, optimizer.max_fidelity, seed=0)
+    times = decisions.search(optimizer, curves, optimizer.ask(), 60)
+    assert times.shape == (60, 2) and (times[:, 0] > 0).all()
     assert optimizer.history.evaluations == 60
     situation = bare.Situation.of(optimizer)
     begun = {i for i in range(24) if optimizer.history.fidelity(i)}
@@ -217,6 +219,26 @@ def test_decisions_are_all_timed_and_bare_gpytorch_agrees(load: Any, artifact: P
     assert mean[fresh] == pytest.approx(ours.mean[fresh], abs=1e-4)
     assert std[fresh] == pytest.approx(ours.std[fresh], rel=1e-4)
     assert not np.allclose(ours.mean, situation.mean, atol=1e-3), "observations have moved predictions"
+
+
+def test_what_is_told_at_once_is_a_record_of_the_search_that_is_measured(load: Any) -> None:
+    curves = load("decisions").MadeUpCurves.draw(400, 50, seed=0)
+    for wide, pipelines in ((False, 100), (True, 300)):
+        record = curves.record(300, wide)
+        assert len(record) == len({(result.config_id, result.fidelity) for result in record}) == 300
+        assert len({result.config_id for result in record}) == pipelines
+        epochs = [History(record[:k]).fidelity(result.config_id) for k, result in enumerate(record)]
+        assert [result.fidelity for result in record] == [epoch + 1 for epoch in epochs]
+
+
+def test_a_large_case_is_measured_in_a_process_of_its_own(load: Any, artifact: Path) -> None:
+    decisions = load("decisions")
+    case = decisions.Case("small", 60, 45, 5, told=40)
+    (row,) = decisions.measure(case, str(artifact))
+    assert row["observed"] == "40 to 45"
+    assert row["memory MB"] >= row["imports MB"] > 0
+    assert {"median ms", "99 % ms", "set-up s", "resume s", "resume s CPU"} < set(row)
+    assert decisions.as_table([row]).row_count == 1
 
 
 def test_the_incumbent_over_time(load: Any, tmp_path: Path) -> None:

@@ -276,10 +276,8 @@ def test_the_shared_kernel_learns_what_datasets_have_in_common(monkeypatch):
         part = sets[0]
         for run in np.unique(part.run)[:8]:
             mine = part.run == run
-            posterior.replace(
-                int(run),
-                type(part)(part.run[mine], part.start[mine], part.end[mine], part.residual[mine]),
-            )
+            points = type(part)(part.run[mine], part.start[mine], part.end[mine], part.residual[mine])
+            posterior.replace({int(run): points})
         rest = (part.run > np.unique(part.run)[7]) & (part.end == 5.0) & (part.start == 0.0)
         mean, _ = posterior.shift(part.run[rest], part.start[rest], part.end[rest])
         errors[name] = np.abs(mean - part.residual[rest]).mean()

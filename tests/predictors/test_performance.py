@@ -46,7 +46,7 @@ def test_posterior_and_likelihood_against_gpytorch():
             return gpytorch.distributions.MultivariateNormal(model.mean(everything)[index], covariance)
 
     n, m = len(y), 3
-    noise = model._power(model.noise, x).square().detach() + 1e-8
+    noise = model.power(model.noise, x).square().detach() + 1e-8
     index = torch.arange(n + m, dtype=torch.float64)
     likelihood = gpytorch.likelihoods.FixedNoiseGaussianLikelihood(noise)
     exact = Dense(index[:n], y, likelihood)
@@ -60,7 +60,7 @@ def test_posterior_and_likelihood_against_gpytorch():
         expected = exact(index[n:])
         mean, variance = model.posterior(x, y, query)
     torch.testing.assert_close(mean, expected.mean, rtol=1e-4, atol=1e-5)
-    query_noise = model._power(model.noise, query).square().detach()
+    query_noise = model.power(model.noise, query).square().detach()
     torch.testing.assert_close(variance, expected.variance + query_noise, rtol=1e-3, atol=1e-5)
 
 

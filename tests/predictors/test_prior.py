@@ -1,14 +1,20 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
 from qtt.errors import ArtifactError
+from qtt.predictors import prior as prior_module
 from qtt.predictors.dynamics import Encoded
 from qtt.predictors.prior import HORIZONS, CurvePrior, curve_columns, interpolate, logit
 from qtt.testing import SyntheticCurves
+from qtt.testing.synthetic import CARDS
+from qtt.types import Candidates
 from synthetic_runs import TASK, fitted
 
-COUNT = len(TASK.candidates)
+CONFIGS = TASK.candidates.configs
+COUNT = len(CONFIGS)
 IDS = np.arange(COUNT)
 STARTS = [0, 1, 2, 3, 4, 7, 20, 49]
 
@@ -34,6 +40,21 @@ def ask(prior, encoded, curves, start, end):
     return prior.predict(
         encoded, standings, IDS, np.full(COUNT, float(start)), np.full(COUNT, float(end)), curves
     )
+
+
+def test_standings_of_candidates_that_came_later_are_those_of_a_search_that_began_with_them(
+    prior, encoded, monkeypatch
+):
+    monkeypatch.setattr(prior_module, "BLOCK", 7)
+    whole = prior.standing.predict(encoded)
+    for count in (3, 7, 10, 21, COUNT):
+        first = Encoded.of(fitted().spec, replace(TASK, candidates=Candidates(CONFIGS[:count], CARDS)))
+        assert encoded.begins_with(first)
+        known = prior.standing.predict(first)
+        np.testing.assert_array_equal(prior.standing.predict(encoded, known), whole)
+    other = Encoded.of(fitted().spec, replace(TASK, candidates=Candidates(CONFIGS[1:], CARDS)))
+    assert not encoded.begins_with(other)
+    assert not first.begins_with(replace(encoded, warmup=encoded.warmup + 1.0))
 
 
 @pytest.mark.parametrize("start", STARTS)

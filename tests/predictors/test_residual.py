@@ -56,7 +56,7 @@ UNSEEN = np.array([-1, 0, 0, 1, -1, 1, 2, 0, 1, -1])
 def observed(kernel, features, parts=OBSERVED, unseen=None):
     posterior = ResidualPosterior(kernel, features, unseen)
     for part in parts:
-        posterior.replace(int(part.run[0]), part)
+        posterior.replace({int(part.run[0]): part})
     return posterior
 
 
@@ -192,3 +192,10 @@ def test_every_parameter_is_needed_and_of_its_shape(kernel):
             others = {key: value for key, value in tensors.items() if key != name}
             with pytest.raises(ArtifactError, match="residual kernel of the predictor is damaged"):
                 ResidualKernel.from_tensors({**others, **bad})
+
+
+def test_several_pipelines_at_once_are_as_one_after_the_other(kernel, features):
+    together = ResidualPosterior(kernel, features)
+    together.replace({int(part.run[0]): part for part in OBSERVED})
+    expected = observed(kernel, features).shift(*QUERIES[0])
+    np.testing.assert_array_equal(together.shift(*QUERIES[0]), expected)

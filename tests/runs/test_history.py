@@ -1,4 +1,4 @@
-from qtt.runs.history import History
+from qtt.runs.history import ChangedCurves, History
 from qtt.types import Result, Status
 
 
@@ -70,3 +70,30 @@ def test_ranking_is_by_the_best_epoch() -> None:
     best = history.best(1)
     assert best is not None
     assert best.fidelity == 1
+
+
+def test_a_curve_is_the_same_object_until_it_changes() -> None:
+    history = History([Result(0, 1, 0.5, 1.0), Result(1, 1, 0.5, 1.0)])
+    curve = history.curve(0)
+    history.add(Result(1, 2, 0.6, 1.0))
+    history.add(_failed(0, 2))
+    assert history.curve(0) is curve
+    history.add(Result(0, 2, 0.6, 1.0))
+    assert [seen.fidelity for seen in history.curve(0)] == [1, 2]
+    assert history.latest is not None
+    assert (history.latest.config_id, history.latest.fidelity) == (0, 2)
+    assert history.evaluations == 4
+
+
+def test_changed_curves_are_those_that_were_observed_since() -> None:
+    changed, history = ChangedCurves(), History()
+    assert changed.read(history) == {}
+    history.add(Result(3, 1, 0.5, 1.0))
+    history.add(Result(1, 1, 0.5, 1.0))
+    assert list(changed.read(history)) == [3, 1]
+    assert changed.read(history) == {}
+    assert changed.read(History(history)) == {}, "another object that says the same"
+    history.add(Result(1, 1, 0.5, 1.0))
+    assert changed.read(history) == {}, "told again"
+    history.add(Result(1, 2, 0.7, 1.0))
+    assert changed.read(history) == {1: history.curve(1)}

@@ -3,11 +3,15 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+from numpy.typing import NDArray
+
 from qtt.errors import ConfigError, ObjectiveError
+from qtt.optimizers.progress import Ids, Progress
 from qtt.runs.history import History
-from qtt.space.horizon import last_epoch
 from qtt.space.portfolio import Adapter, Portfolio
 from qtt.types import Candidates, Config, MetaFeatures, RawResult, Result, Trial
 
@@ -170,6 +174,7 @@ class CandidateOptimizer(ABC):
         self._candidates: Candidates | None = None
         self._may_grow = False
         self._history = History()
+        self._progress = Progress((), max_fidelity)
         self._pending: dict[int, int] = {}
 
     @property
@@ -214,7 +219,7 @@ class CandidateOptimizer(ABC):
         """Predicted seconds of the shortest step of a live pipeline; None where none is, or no one knows."""
         live = self.live()
         seconds = self._step_seconds(live) if live else None
-        return None if seconds is None else min(map(float, seconds))
+        return None if seconds is None else float(np.min(seconds))
 
     def setup(self, n: int | Candidates, metafeatures: MetaFeatures | None = None) -> None:
         """Start a new search.
@@ -234,6 +239,7 @@ class CandidateOptimizer(ABC):
         self._candidates = candidates
         self.metafeatures = metafeatures
         self._history = History()
+        self._progress = Progress(candidates.configs, self.max_fidelity)
         self._pending = {}
 
     def ask(self) -> Trial | None:
@@ -264,22 +270,18 @@ class CandidateOptimizer(ABC):
         except ObjectiveError:
             self._candidates, self._pending = before, pending
             self._history = History(list(self._history)[:known])
+            self._progress = Progress.of(before.configs, self.max_fidelity, self._history)
             raise
         if len(self.candidates) > len(before):
             self._candidates_grew()
 
     def live(self) -> list[int]:
         """Ids of pipelines that may be asked now, ascending."""
-        failed = self._history.failed
-        return [
-            i
-            for i in range(len(self.candidates))
-            if i not in failed and i not in self._pending and self._history.fidelity(i) < self.last_epoch(i)
-        ]
+        return self._progress.live(self._pending) if len(self.candidates) else []
 
     def last_epoch(self, config_id: int) -> int:
         """Where a pipeline ends: at `max_fidelity`, or where its own schedule does."""
-        return last_epoch(self.candidates.configs[config_id], self.max_fidelity)
+        return int(self._progress.last[config_id])
 
     def next_fidelity(self, config_id: int) -> int:
         """Where the pipeline's next step ends: at a multiple of `epochs_per_step`, or at the last epoch.
@@ -287,8 +289,11 @@ class CandidateOptimizer(ABC):
         Multiples, so that a step that was cut short (timeout, crash) is asked again up to where it was meant
         to end, and curves are compared at the same epochs.
         """
-        done = self._history.fidelity(config_id)
-        return min((done // self.epochs_per_step + 1) * self.epochs_per_step, self.last_epoch(config_id))
+        return int(self._next(np.array([config_id]))[0])
+
+    def _next(self, ids: Ids) -> Ids:
+        """The same of several pipelines; (n,)."""
+        return self._progress.next_fidelity(ids, self.epochs_per_step)
 
     @abstractmethod
     def _choose(self, live: list[int]) -> int:
@@ -308,7 +313,7 @@ class CandidateOptimizer(ABC):
     def _candidates_grew(self) -> None:  # noqa: B027 (a hook: most optimizers have nothing to do)
         """Called at the end of a `tell` in which candidates were added."""
 
-    def _step_seconds(self, live: list[int]) -> Sequence[float] | None:
+    def _step_seconds(self, live: list[int]) -> Sequence[float] | NDArray[np.float64] | None:
         """Predicted seconds (n,) of the next step of each pipeline in `live`; None where no one knows."""
         return None
 
@@ -322,7 +327,7 @@ class CandidateOptimizer(ABC):
         seconds = self._step_seconds(live)
         if seconds is None:
             return live
-        return [i for i, needed in zip(live, seconds, strict=True) if needed <= self.seconds_left]
+        return list(compress(live, np.asarray(seconds) <= self.seconds_left))
 
     def _sample(self, n: int) -> Candidates:
         """`n` pipelines: up to a quarter of them from the portfolio, the others drawn at random.
@@ -356,11 +361,15 @@ class CandidateOptimizer(ABC):
                 f"{len(self.candidates) - 1}."
             )
         self._history.add(result)
+        self._progress.enter(result)
         asked = self._pending.get(result.config_id, result.fidelity)
         if result.fidelity >= asked or not result.succeeded:
             self._pending.pop(result.config_id, None)
         if self._may_grow and self.proposals and self.space is not None:
-            self._candidates = self.candidates.grown(self._new_proposals(), self.space.hub or ())
+            new = self._new_proposals()
+            if new:
+                self._candidates = self.candidates.grown(new, self.space.hub or ())
+                self._progress.grow(new)
 
     def _new_proposals(self) -> list[Config]:
         new: list[Config] = []

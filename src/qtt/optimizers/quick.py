@@ -8,13 +8,12 @@ from scipy.special import expit
 
 from qtt.errors import ConfigError, unknown
 from qtt.optimizers.acquisition import (
-    expected_epochs,
-    improvement,
     log_expected_improvement,
     log_improvement_per_second,
     multi_fidelity_best,
 )
 from qtt.optimizers.base import CandidateOptimizer, CandidateSource, Expectation, Outlook
+from qtt.optimizers.lookahead import Lookahead
 from qtt.predictors.base import (
     CostPredictor,
     FailurePredictor,
@@ -151,27 +150,27 @@ class QuickTune(CandidateOptimizer):
         for predictor in self._predictors:
             predictor.setup(task)
         self._encoded_on_cpu, self._conditioned_on = self.on_cpu, 0
-        self._last = np.array([self.last_epoch(i) for i in range(len(self.candidates))], dtype=np.int64)
         self._probes = [i for i, config in enumerate(self.candidates.configs) if is_probe(config)]
 
     def _propose(self) -> Sequence[Config]:
         """Neighbours of a new incumbent, until there are twice as many candidates as at first."""
         best = self.history.incumbent
-        room = 2 * len(self.candidates.initial) - len(self.candidates)
-        if self.space is None or best is None or room <= 0 or len(self.history) < FIRST_PROPOSAL:
+        if self.space is None or best is None or best is not self.history.latest:
             return ()
-        *before, latest = self.history
-        if best is not latest or any(seen.score == best.score for seen in before):
+        room = 2 * len(self.candidates.initial) - len(self.candidates)
+        if room <= 0 or len(self.history) < FIRST_PROPOSAL:
+            return ()
+        if sum(seen.score == best.score for seen in self.history) > 1:
             return ()
         config = self.candidates.configs[best.config_id]
         if is_probe(config):
             return ()
         return self.space.neighbours(config, min(self.proposals, room), self.seed + len(self.history))
 
-    def _step_seconds(self, live: list[int]) -> list[float]:
+    def _step_seconds(self, live: list[int]) -> Array:
         self._condition()
-        ends = np.array([self.next_fidelity(i) for i in live])
-        return list(self.cost.predict(live) * (ends - self._done(live)))
+        ids = np.array(live, dtype=np.int64)
+        return np.asarray(self.cost.predict(live) * (self._next(ids) - self._progress.done[ids]))
 
     def _choose(self, live: list[int]) -> int:
         self._predicted = None
@@ -184,9 +183,9 @@ class QuickTune(CandidateOptimizer):
         probe = self._next_probe(live)
         if probe is not None:
             return probe
-        live = [i for i in live if i not in self._probes] or live
+        live = self._training(live) or live
         if not self.gray_box:
-            begun = [i for i in live if self.history.fidelity(i)]
+            begun = [i for i in live if self._progress.done[i]]
             if begun:
                 return begun[0]
         seconds = self.cost.predict(live) if self.cost_aware and not self.epochs_count else np.ones(len(live))
@@ -202,7 +201,7 @@ class QuickTune(CandidateOptimizer):
 
         Near the end of the budget they need not be cheap, but fit: no finetuning would be finished.
         """
-        left = [i for i in self._probes if i in live]
+        left = sorted(set(self._probes).intersection(live)) if self._probes else []
         if not left or self.seconds_left is None:
             return next(iter(left), None)
         begun = [i for i in self._probes if self.history.fidelity(i)]
@@ -216,12 +215,17 @@ class QuickTune(CandidateOptimizer):
             cheap = seconds <= self.seconds_left
         return left[int(np.argmax(cheap))] if cheap.any() else None
 
+    def _training(self, live: list[int]) -> list[int]:
+        """Those that are no probes."""
+        probes = set(self._probes)
+        return [i for i in live if i not in probes] if probes else live
+
     def _can_finish(self, live: list[int]) -> bool:
         """Whether any pipeline that trains can come to its end in the seconds left."""
-        trained = [i for i in live if i not in self._probes]
+        trained = self._training(live)
         if not trained:
             return False
-        epochs = self._last[trained] - self._done(trained)
+        epochs = self._progress.last[trained] - self._progress.done[trained]
         return bool((self.cost.predict(trained) * epochs <= (self.seconds_left or 0.0)).any())
 
     @property
@@ -239,41 +243,47 @@ class QuickTune(CandidateOptimizer):
 
     def _one_step(self, live: list[int], seconds: Array) -> Array:
         """Log of Eq. (1); (n,)."""
-        ends = np.array([self.next_fidelity(i) for i in live])
-        cost = seconds * (ends - self._done(live))
+        ids = np.array(live)
+        ends = self._next(ids)
+        cost = seconds * (ends - self._progress.done[ids])
         if not self.history.observed:
-            return -np.log(cost)
-        predicted = self.performance.predict(live, list(ends))
-        self._predicted = np.array(live), ends, predicted
-        best = multi_fidelity_best(self.history, ends)
+            return np.asarray(-np.log(cost))
+        predicted = self.performance.predict(live, ends.tolist())
+        self._predicted = ids, ends, predicted
+        best = multi_fidelity_best(self.history, ends.tolist())
         gain = log_expected_improvement(predicted.mean, predicted.std, best, self.exploration)
         return log_improvement_per_second(gain, cost)
 
     def _ahead(self, live: list[int], seconds: Array) -> Array:
         """Log of the best expected improvement per second over all horizons; (n,)."""
-        done = self._done(live)[:, None]
-        first = np.array([self.next_fidelity(i) for i in live])[:, None]
-        last = self._last[live][:, None]
-        ends = np.clip(done + np.minimum(self.horizons, self._reach(live)), first, last)
+        pipelines = np.array(live)
+        done, last = self._progress.done[pipelines], self._progress.last[pipelines]
+        reached = done[:, None] + np.minimum(self.horizons, self._reach(live))
+        ends = np.clip(reached, self._next(pipelines)[:, None], last[:, None])
         if not self.gray_box:
-            ends = np.broadcast_to(last, ends.shape)
-        ids = np.repeat(live, len(self.horizons))
+            ends = np.repeat(last[:, None], len(self.horizons), axis=1)
+        failing = np.zeros(len(live)) if self.failure is None else self.failure.predict(live)
+        look = Lookahead(
+            pipelines=pipelines,
+            done=done,
+            ends=ends,
+            seconds=seconds,
+            survival=1.0 - failing,
+            least=self._least() + self.exploration,
+            patience=self.patience if self.gray_box else None,
+            exponent=self._weight_of_costs(seconds),
+        )
+        value, predicted = look.best(self.performance)
+        self._predicted = look.ids, ends.ravel(), predicted
+        return value
+
+    def _least(self) -> float:
+        """The score to improve on."""
         incumbent = self.history.incumbent
-        least = self._chance() if incumbent is None else incumbent.score
-        if self.metafeatures is not None:  # else scores are anything, and chance says nothing
-            least = max(least, self._chance())
-        predicted = self.performance.predict(list(ids), list(ends.ravel()))
-        self._predicted = ids, ends.ravel(), predicted
-        gain, probability = improvement(predicted, least + self.exploration)
-        if self.failure is not None:
-            survival = np.repeat(1.0 - self.failure.predict(live), len(self.horizons))
-            gain = gain + np.log(np.maximum(survival, 1e-12))
-        epochs = (ends - done).ravel().astype(float)
-        if self.gray_box:
-            epochs = expected_epochs(epochs, probability, self.patience)
-        cost = np.repeat(seconds, len(self.horizons)) * epochs
-        value = log_improvement_per_second(gain, cost, self._weight_of_costs(seconds))
-        return np.asarray(value.reshape(ends.shape).max(axis=1))
+        if incumbent is None:
+            return self._chance()
+        # without a description scores are anything, and chance says nothing
+        return float(incumbent.score if self.metafeatures is None else max(incumbent.score, self._chance()))
 
     def _weight_of_costs(self, seconds: Array) -> float:
         """α of EI / cost^α: from 1 towards 0 as a search that begins with probes comes to its last tries.
@@ -292,9 +302,6 @@ class QuickTune(CandidateOptimizer):
         if self.seconds_left is not None:
             epochs = np.minimum(epochs, max(self.seconds_left, 0.0) / self.cost.predict(live))
         return epochs.astype(np.int64)[:, None]
-
-    def _done(self, ids: list[int]) -> NDArray[np.int64]:
-        return np.array([self.history.fidelity(i) for i in ids], dtype=np.int64)
 
     def _chance(self) -> float:
         """The score that guessing gives."""

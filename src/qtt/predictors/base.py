@@ -1,8 +1,8 @@
 """What an optimizer needs to know from its predictors."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from qtt.runs.history import History
 from qtt.space.domains import Options
 from qtt.types import Candidates, MetaFeatures, Prediction
+
+Shared = TypeVar("Shared")
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class SearchTask:
     epochs_per_step: int = 1
     seed: int = 0
     on_cpu: bool = False
+    _shared: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.options:
@@ -39,6 +42,16 @@ class SearchTask:
         """Hyperparameters that are inactive in some candidates."""
         configs = self.candidates.configs
         return tuple(name for name in self.options if any(name not in config for config in configs))
+
+    def shared(self, key: Hashable, compute: Callable[[], Shared]) -> Shared:
+        """What several predictors need, computed by the first of them.
+
+        key: names the function and everything but the task that it depends on.
+        """
+        if key not in self._shared:
+            self._shared[key] = compute()
+        found: Shared = self._shared[key]
+        return found
 
 
 class Predictor(Protocol):

@@ -25,8 +25,9 @@ from numpy.typing import NDArray
 
 from qtt.predictors.base import SearchTask
 from qtt.predictors.dynamics import number_or
+from qtt.predictors.effects import SharedEffects
 from qtt.predictors.unknown import unknown_effects
-from qtt.runs.history import History
+from qtt.runs.history import ChangedCurves, History
 from qtt.space.hyperparameters import OWN
 from qtt.types import Config, ModelCard
 
@@ -67,10 +68,10 @@ class CostInputs:
         """Inputs of all candidates."""
         images = task.metafeatures.train_images if task.metafeatures else 1000
         cards = {card.name: card for card in task.candidates.models}
-        names = list(cards)
+        position = {name: k for k, name in enumerate(cards)}
         rows = [_terms(config, cards.get(str(config.get("model")))) for config in task.candidates.configs]
         known = [str(config.get("model")) for config in task.candidates.configs]
-        model = [names.index(name) if name in cards else -1 for name in known]
+        model = [position.get(name, -1) for name in known]
         others = [name for name in task.options if name not in OWN and name != "model"]
         unknown = unknown_effects(others, task) if others else None
         return cls(np.array(rows) + math.log(images), np.array(model, dtype=np.int64), unknown)
@@ -87,16 +88,18 @@ class PhysicalCost:
         """Start a new search."""
         self._inputs = CostInputs.of(task)
         self._log_seconds = log_seconds(self._inputs.terms, PRIOR_MEAN)
+        self._counts, self._medians = np.zeros((2, len(task.candidates)))
+        self._changed = ChangedCurves()
 
     def condition(self, history: History) -> None:
         """Learn from the seconds of every epoch seen so far."""
         assert self._inputs is not None
-        logs = {i: [math.log(seen.seconds) for seen in history.curve(i)] for i in history.observed}
-        if logs:
-            ids = np.array(list(logs), dtype=np.int64)
-            means = np.array([np.median(values) for values in logs.values()])
-            counts = np.array([len(values) for values in logs.values()], dtype=np.float64)
-            self._log_seconds = posterior(self._inputs, ids, means, counts)
+        for i, curve in self._changed.read(history).items():
+            self._counts[i] = len(curve)
+            self._medians[i] = np.median([math.log(seen.seconds) for seen in curve])
+        ids = np.array(history.observed, dtype=np.int64)
+        if len(ids):
+            self._log_seconds = posterior(self._inputs, ids, self._medians[ids], self._counts[ids])
 
     def predict(self, config_ids: Sequence[int]) -> Array:
         """Seconds of each pipeline's next epoch, > 0; (n,)."""
@@ -117,22 +120,20 @@ def posterior(inputs: CostInputs, ids: NDArray[np.int64], means: Array, counts: 
         means: (m,) typical log seconds of their epochs.
         counts: (m,) how many epochs.
     """
-    same_model = (inputs.model[:, None] == inputs.model[ids]) & (inputs.model[:, None] >= 0)
-    effects = MODEL_STD**2 * same_model
-    effects = effects + PIPELINE_STD**2 * (np.arange(len(inputs.model))[:, None] == ids)
-    if inputs.unknown is not None:
-        effects = effects + UNKNOWN_STD**2 * inputs.unknown @ inputs.unknown[ids].T
-    noise = effects[ids] + np.diag(EPOCH_STD**2 / counts)
-    weights = np.linalg.inv(noise)
+    columns = np.zeros((len(inputs.model), 0)) if inputs.unknown is None else UNKNOWN_STD * inputs.unknown
+    effects = SharedEffects(columns, inputs.model, MODEL_STD, PIPELINE_STD)
+    observed = effects.given(ids, EPOCH_STD**2 / counts)
+    terms = inputs.terms[ids]
     theta = PRIOR_MEAN
     for _ in range(GAUSS_NEWTON_STEPS):
-        shares = _shares(inputs.terms[ids], theta)
-        target = means - log_seconds(inputs.terms[ids], theta) + shares @ (theta - PRIOR_MEAN)
-        precision = np.linalg.inv(PRIOR_COVARIANCE) + shares.T @ weights @ shares
-        newton = PRIOR_MEAN + np.linalg.solve(precision, shares.T @ weights @ target)
+        shares = _shares(terms, theta)
+        target = means - log_seconds(terms, theta) + shares @ (theta - PRIOR_MEAN)
+        weighted = observed.solve(shares)
+        precision = np.linalg.inv(PRIOR_COVARIANCE) + shares.T @ weighted
+        newton = PRIOR_MEAN + np.linalg.solve(precision, weighted.T @ target)
         theta = theta + DAMPING * (newton - theta)
-    residual = means - log_seconds(inputs.terms[ids], theta)
-    return np.asarray(log_seconds(inputs.terms, theta) + effects @ weights @ residual)
+    residual = means - log_seconds(terms, theta)
+    return np.asarray(log_seconds(inputs.terms, theta) + observed.spread(observed.solve(residual)))
 
 
 def _shares(terms: Array, theta: Array) -> Array:

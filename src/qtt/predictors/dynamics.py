@@ -48,11 +48,15 @@ class Encoded:
 
     @classmethod
     def of(cls, spec: FeatureSpec, task: SearchTask) -> "Encoded":
-        """Encode the candidates of a search.
+        """Encode the candidates of a search: once for all predictors with the same `spec`.
 
         Raises:
             PredictionError: a config has a value that cannot be encoded.
         """
+        return task.shared((cls, spec), lambda: cls._of(spec, task))
+
+    @classmethod
+    def _of(cls, spec: FeatureSpec, task: SearchTask) -> "Encoded":
         configs = task.candidates.configs
         known = known_part(task.candidates, unknown_hyperparameters(spec, task))
         features = spec.encode(known, task.metafeatures)
@@ -68,6 +72,15 @@ class Encoded:
 
     def __len__(self) -> int:
         return len(self.static)
+
+    def begins_with(self, other: "Encoded") -> bool:
+        """Whether the first candidates are those of `other`, as far as what follows from their rows goes."""
+        count = len(other)
+        mine, others = ((part.static, part.warmup[:, None], part.progress[:, None]) for part in (self, other))
+        return len(self) >= count and all(
+            a.shape[1] == b.shape[1] and np.array_equal(a[:count], b, equal_nan=True)
+            for a, b in zip(mine, others, strict=True)
+        )
 
     def schedule(self, ids: NDArray[np.int64], start: Array, end: Array) -> Array:
         """Training from epoch `start` until `end`, both (m,), of pipelines `ids`; (m, 4).
@@ -91,8 +104,9 @@ def _full_rate_epochs(epoch: Array, warmup: Array) -> Array:
 
 def _models(task: SearchTask) -> Array:
     """Log params, log multiply-adds, log input size and ImageNet accuracy, NaN where unknown; (n, 4)."""
-    cards = {card.name: card for card in task.candidates.models}
-    return np.array([_model(cards.get(str(config.get("model")))) for config in task.candidates.configs])
+    described = {card.name: _model(card) for card in task.candidates.models}
+    unknown = _model(None)
+    return np.array([described.get(str(config.get("model")), unknown) for config in task.candidates.configs])
 
 
 def _model(card: ModelCard | None) -> list[float]:

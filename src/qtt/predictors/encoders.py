@@ -4,7 +4,7 @@ Notation: n points, T = largest fidelity, d_p, d_m, d_t = encoded columns of pip
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
@@ -56,6 +56,10 @@ class Inputs:
             best=torch.where(started > 0, best, 0.0),
             started=started,
         )
+
+    def rows(self, chosen: Tensor) -> "Inputs":
+        """Some of the points."""
+        return Inputs(*(getattr(self, item.name)[chosen] for item in fields(self)))
 
 
 def mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:

@@ -61,18 +61,23 @@ class FailureRate:
         if self.spec is not None and self.trees is not None:
             self._prior = expit(self.trees.predict(cost_rows(Encoded.of(self.spec, task))))
         names = [str(config.get("model")) for config in configs]
-        self._models = np.unique(names, return_inverse=True)[1]
-        self._batches = np.array([number_or(config.get("batch_size"), 0.0) for config in configs])
+        batches = np.array([number_or(config.get("batch_size"), 0.0) for config in configs])
+        model = np.unique(names, return_inverse=True)[1]
+        pairs, kind = np.unique(np.stack([model, batches], axis=1), axis=0, return_inverse=True)
+        self._kind = kind.reshape(-1)
+        self._first = np.searchsorted(pairs[:, 0], pairs[:, 0], side="left")
+        self._after = np.searchsorted(pairs[:, 0], pairs[:, 0], side="right")
         self._rate = self._prior
 
     def condition(self, history: History) -> None:
         """Learn from what failed and what did not."""
         assert self._prior is not None
-        failed = list(history.failed)
-        survived = [
-            i for i in history.observed if history.fidelity(i) >= SURVIVED and i not in history.failed
-        ]
-        failures, survivals = self._evidence(failed, larger=True), self._evidence(survived, larger=False)
+        failed = history.failed
+        survived = [i for i in history.observed if history.fidelity(i) >= SURVIVED and i not in failed]
+        failures, survivals = (
+            self._evidence(list(failed), larger=True),
+            self._evidence(survived, larger=False),
+        )
         total = PRIOR_WEIGHT + failures + survivals
         rate = (PRIOR_WEIGHT * self._prior + failures) / total
         rate[survived] = 0.0
@@ -85,10 +90,12 @@ class FailureRate:
         return np.asarray(self._rate[np.asarray(config_ids, dtype=np.int64)])
 
     def _evidence(self, seen: Sequence[int], larger: bool) -> Array:
-        """How much the fate of the pipelines `seen` says of each candidate; (n,)."""
-        evidence = np.zeros(len(self._models))
-        for i in seen:
-            difference = self._batches - self._batches[i]
-            strong = difference >= 0 if larger else difference <= 0
-            evidence += (self._models == self._models[i]) * np.where(strong, 1.0, 0.5)
-        return evidence
+        """How much the fate of the pipelines `seen` says of each candidate; (n,).
+
+        Counted are those of the same model up to and from each batch size on: kinds are sorted by both.
+        """
+        counts = np.bincount(self._kind[list(seen)], minlength=len(self._first)).astype(np.float64)
+        until = np.concatenate([[0.0], np.cumsum(counts)])
+        of_model = until[self._after] - until[self._first]
+        strong = until[1:] - until[self._first] if larger else until[self._after] - until[:-1]
+        return np.asarray((0.5 * (of_model + strong))[self._kind])

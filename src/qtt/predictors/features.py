@@ -31,6 +31,9 @@ LOG_RATIO = 10.0
 LOG_CARD = ("params", "macs", "input_size")
 """Descriptors of a model that are always encoded by their logarithm."""
 
+_ABSENT = object()
+"""What stands for a value that an item does not have; None may be an option."""
+
 TASK_SCALES = {
     "train_images": (1e4, 1.0),
     "num_classes": (50.0, 0.5),
@@ -81,6 +84,40 @@ class Features:
     pipeline: Array
     model: Array
     task: Array
+
+
+@dataclass(frozen=True)
+class _Occurring:
+    """The values of one source: distinct ones, and the position among them of each item's; (n,)."""
+
+    values: tuple[Any, ...]
+    position: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, found: Sequence[Any]) -> Self:
+        """Of values, `_ABSENT` where an item has none."""
+        try:
+            known = {value: k for k, value in enumerate(dict.fromkeys(found))}
+        except TypeError:  # lists, as JSON has them
+            found = [frozen(value) for value in found]
+            known = {value: k for k, value in enumerate(dict.fromkeys(found))}
+        position = np.fromiter(map(known.__getitem__, found), dtype=np.int64, count=len(found))
+        return cls(tuple(known), position)
+
+    def encoded(self, column: Column) -> Array:
+        """A column's number for each item, 0 where it is absent; (n,)."""
+        numbers = np.zeros(len(self.values))
+        for k, value in enumerate(self.values):
+            if value is _ABSENT:
+                continue
+            try:
+                numbers[k] = column.encode(value)
+            except (TypeError, ValueError) as error:
+                first = int(np.argmax(self.position == k))
+                raise PredictionError(
+                    f"{column.source} = {value!r} of candidate {first} cannot be encoded: {error}."
+                ) from error
+        return np.asarray(numbers[self.position])
 
 
 @dataclass(frozen=True)
@@ -155,28 +192,21 @@ class FeatureSpec:
         """
         cards = {card.name: card for card in candidates.models}
         return Features(
-            pipeline=self._rows("pipeline", candidates.configs, _present_in_config),
-            model=self._rows(
-                "model", [_card_of(config, cards) for config in candidates.configs], _present_in_card
-            ),
-            task=self._rows("task", [metafeatures], _present_in_card)[0],
+            pipeline=self._rows("pipeline", candidates.configs, _in_config),
+            model=self._rows("model", [_card_of(config, cards) for config in candidates.configs], _in_card),
+            task=self._rows("task", [metafeatures], _in_card)[0],
         )
 
-    def _rows(
-        self, group: Group, items: Sequence[Any], read: Callable[[Any, str], tuple[bool, Any]]
-    ) -> Array:
+    def _rows(self, group: Group, items: Sequence[Any], read: Callable[[Any, str], Any]) -> Array:
+        """Columns of a group, each computed once for every value that occurs; (n, d)."""
         columns = [column for column in self.columns if column.group == group]
         rows = np.zeros((len(items), len(columns)))
-        for i, item in enumerate(items):
-            for j, column in enumerate(columns):
-                present, value = read(item, column.source)
-                if present:
-                    try:
-                        rows[i, j] = column.encode(value)
-                    except (TypeError, ValueError) as error:
-                        raise PredictionError(
-                            f"{column.source} = {value!r} of candidate {i} cannot be encoded: {error}."
-                        ) from error
+        occurring = {
+            source: _Occurring.of([read(item, source) for item in items])
+            for source in dict.fromkeys(column.source for column in columns)
+        }
+        for j, column in enumerate(columns):
+            rows[:, j] = occurring[column.source].encoded(column)
         return rows
 
     def to_json(self) -> str:
@@ -235,12 +265,12 @@ def _card_of(config: Config, cards: Mapping[str, ModelCard]) -> ModelCard | None
     return cards.get(name) if name is not None else None
 
 
-def _present_in_config(config: Config, name: str) -> tuple[bool, Any]:
-    return name in config, config.get(name)
+def _in_config(config: Config, name: str) -> Any:
+    return config.get(name, _ABSENT)
 
 
-def _present_in_card(card: ModelCard | MetaFeatures | None, name: str) -> tuple[bool, Any]:
-    return card is not None, getattr(card, name, None)
+def _in_card(card: ModelCard | MetaFeatures | None, name: str) -> Any:
+    return _ABSENT if card is None else getattr(card, name, None)
 
 
 def _same(value: Any, category: Any) -> bool:

@@ -16,16 +16,15 @@ Notation: n candidates, m points, d columns.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
 
 from qtt.predictors.base import PerformancePredictor, SearchTask
 from qtt.predictors.dynamics import UNKNOWN_TASK
+from qtt.predictors.gain_posterior import GainPosterior, Points
 from qtt.predictors.prior import logit
-from qtt.runs.history import History
+from qtt.runs.history import ChangedCurves, Curve, History
 from qtt.space.horizon import begins_with_probe, is_probe, last_epoch
 from qtt.types import Candidates, Config, MetaFeatures, Prediction
 
@@ -58,15 +57,6 @@ dip: v.
 
 BLOCKS = 16
 """Of a usual network, over which layer decay spreads the rate."""
-
-POWER = 0.6
-"""p of ρ(s)."""
-
-MODEL_STD, OWN_STD, DIP_STD, NOISE_STD = 0.15, 0.25, 1.0, 0.15
-"""τ of u, σ of ε, that of δ, and that of the noise of an epoch, in logits; found with `COLUMNS`."""
-
-LUCK_STD = 0.2
-"""Of what a pipeline gains on some hundred validation images alone, the same in all epochs."""
 
 UNPROBED_STD = 0.5
 """Of the logit score of a probe that nobody has fitted."""
@@ -111,15 +101,6 @@ def compared(epochs: int) -> Ids:
     return np.unique(np.linspace(0, epochs - 1, min(epochs, MOST_POINTS)).round().astype(np.int64))
 
 
-@dataclass(frozen=True, eq=False)
-class Points:
-    """Gains seen: pipeline (m,), share of its schedule (m,), gain over its probe in logits (m,)."""
-
-    run: Ids
-    share: Array
-    gain: Array
-
-
 class GainsOverProbes:
     """Predicts pipelines that begin with a probe from it, all others as another predictor does.
 
@@ -139,15 +120,21 @@ class GainsOverProbes:
         self._probed = np.array([begins_with_probe(config) for config in configs])
         self._probes = {str(c.get("model")): i for i, c in enumerate(configs) if is_probe(c)}
         self._models = [str(config.get("model")) for config in configs]
+        self._model = np.unique(self._models, return_inverse=True)[1]
         self._last = np.array([last_epoch(config, task.max_fidelity) for config in configs], dtype=float)
         self._static = columns(task.candidates, described, task.max_fidelity)
         self._known: Mapping[str, float] = {}
         self._start, self._start_std = np.zeros((2, len(configs)))
-        self._posterior: _Posterior | None = None
+        self._posterior: GainPosterior | None = None
+        self._changed = ChangedCurves()
+        self._compared: dict[int, tuple[Array, Array]] = {}
 
     def condition(self, history: History) -> None:
         """Learn from probes, and from what was gained over them."""
         self.others.condition(history)
+        for i, curve in self._changed.read(history).items():
+            if self._probed[i]:
+                self._compared[i] = self._compare(i, curve)
         known = {model: history.best(i) for model, i in self._probes.items()}
         self._known = {m: float(logit(np.array(seen.score))) for m, seen in known.items() if seen is not None}
         if not self._known:
@@ -158,8 +145,8 @@ class GainsOverProbes:
         unknown = np.array([model not in self._known for model in self._models])
         self._start_std = UNPROBED_STD * unknown
         features = np.column_stack([self._static, self._start - 1.0])
-        model = np.unique(self._models, return_inverse=True)[1]
-        self._posterior = _Posterior(features, model, self._points(history))
+        means, stds = np.array(list(COLUMNS.values())).T
+        self._posterior = GainPosterior(features, self._model, means, stds, self._points(history))
 
     def predict(self, config_ids: Sequence[int], fidelities: Sequence[int]) -> Prediction:
         """Logit of the best score until each fidelity, mean and std, both (m,).
@@ -180,62 +167,20 @@ class GainsOverProbes:
             )
         return Prediction(mean, std, link="logit")
 
+    def _compare(self, config_id: int, curve: Curve) -> tuple[Array, Array]:
+        """Shares of the schedule, and logits of the best score until then."""
+        chosen = compared(len(curve))
+        best = np.maximum.accumulate([seen.score for seen in curve])[chosen]
+        epochs = np.array([seen.fidelity for seen in curve])[chosen]
+        return epochs / self._last[config_id], logit(best)
+
     def _points(self, history: History) -> Points:
-        run, share, gain = [], [], []
-        for i in history.observed:
-            if not self._probed[i] or self._models[i] not in self._known:
-                continue
-            curve = history.curve(i)
-            best = np.maximum.accumulate([seen.score for seen in curve])
-            for k in compared(len(curve)):
-                run.append(i)
-                share.append(curve[k].fidelity / self._last[i])
-                gain.append(float(logit(best[k])) - self._start[i])
-        return Points(np.array(run, dtype=np.int64), np.array(share), np.array(gain))
-
-
-class _Posterior:
-    """Gains given points; features φ (n, d - 1) and model (n,) of all candidates."""
-
-    def __init__(self, features: Array, model: Ids, points: Points) -> None:
-        self._features = features
-        self._model = model
-        self._means, self._stds = np.array(list(COLUMNS.values())).T
-        self._points = points
-        self._seen = self._columns(points.run, points.share)
-        self._factor, self._weights = None, np.zeros(0)
-        if len(points.run):
-            seen = self._covariance(points.run, points.share, self._seen)
-            same_run = points.run[:, None] == points.run
-            early = (1.0 - points.share) ** 2
-            seen += (DIP_STD**2 * np.outer(early, early) + LUCK_STD**2) * same_run
-            self._factor = cho_factor(seen + NOISE_STD**2 * np.eye(len(seen)))
-            self._weights = cho_solve(self._factor, points.gain - self._seen @ self._means)
-
-    def predict(self, ids: Ids, share: Array) -> tuple[Array, Array]:
-        """Mean and standard deviation of gains until shares of schedules; both (k,)."""
-        psi = self._columns(ids, share)
-        mean = psi @ self._means
-        variance = ((psi * self._stds) ** 2).sum(axis=1)
-        variance += share ** (2 * POWER) * (MODEL_STD**2 + OWN_STD**2)
-        if self._factor is not None:
-            cross = self._covariance(ids, share, psi)
-            mean = mean + cross @ self._weights
-            variance = variance - (cross * cho_solve(self._factor, cross.T).T).sum(axis=1)
-        return mean, np.sqrt(np.maximum(variance, 0.0) + NOISE_STD**2)
-
-    def _columns(self, ids: Ids, share: Array) -> Array:
-        """ψ of pipelines at shares of their schedules; (k, d)."""
-        return np.column_stack([share[:, None] ** POWER * self._features[ids], (1.0 - share) ** 2])
-
-    def _covariance(self, ids: Ids, share: Array, psi: Array) -> Array:
-        """Of gains of pipelines `ids` (k,) with the points; (k, m)."""
-        points = self._points
-        own = OWN_STD**2 * (ids[:, None] == points.run)
-        own = own + MODEL_STD**2 * (self._model[ids][:, None] == self._model[points.run])
-        return np.asarray(
-            (psi * self._stds**2) @ self._seen.T + (share[:, None] * points.share) ** POWER * own
-        )
+        """What was gained over probes, in the order in which pipelines were first observed."""
+        runs = [i for i in history.observed if i in self._compared and self._models[i] in self._known]
+        parts = [self._compared[i] for i in runs]
+        run = np.repeat(np.array(runs, dtype=np.int64), [len(share) for share, _ in parts])
+        share, reached = (np.concatenate([np.zeros(0), *(part[k] for part in parts)]) for k in (0, 1))
+        return Points(run, share, reached - self._start[run])
 
 
 def _on_logits(found: Prediction) -> tuple[Array, Array]:

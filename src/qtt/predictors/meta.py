@@ -17,10 +17,13 @@ from qtt.predictors.features import FeatureSpec
 from qtt.predictors.prior import CurvePrior, logit
 from qtt.predictors.residual import PREFIX, ResidualKernel, ResidualPoints, ResidualPosterior, refitted
 from qtt.predictors.unknown import unknown_effects, unknown_hyperparameters
-from qtt.runs.history import History, Observation
+from qtt.runs.history import ChangedCurves, Curve, History
 from qtt.types import ACCURACY, Prediction
 
 Array = NDArray[np.float64]
+
+CHUNK = 8192
+"""Points that the prior predicts at once: their columns and trees fit into some megabytes."""
 
 FRESH_ENDS = np.array([1.0, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0])
 STARTED = np.array([[1.0, 2.0], [2.0, 3.0], [3.0, 5.0], [5.0, 8.0], [8.0, 13.0], [13.0, 21.0]])
@@ -65,6 +68,7 @@ class MetaPerformance:
         self.kernel = kernel
         self.refit = refit
         self._encoded: Encoded | None = None
+        self._standings: Array | None = None
 
     @classmethod
     def from_tensors(
@@ -86,78 +90,94 @@ class MetaPerformance:
     def setup(self, task: SearchTask) -> None:
         """Start a new search."""
         count = len(task.candidates)
+        before = self._encoded
         self._encoded = Encoded.of(self.spec, task)
-        self._standings = self.prior.standing.predict(self._encoded)
+        grown = before is not None and self._encoded.begins_with(before)
+        self._standings = self.prior.standing.predict(self._encoded, self._standings if grown else None)
         self._unseen = _unseen_models(self.spec, task)
         self._unknown = unknown_effects(unknown_hyperparameters(self.spec, task), task)
         self._posterior = None if self.kernel is None else self._blank(self.kernel)
         self._curves = np.zeros((count, task.max_fidelity))
         self._lengths = np.zeros(count, dtype=np.int64)
-        self._seen: dict[int, list[Observation]] = {}
+        self._changed = ChangedCurves()
         self._mean, self._std = np.zeros((2, count, task.max_fidelity + 1))
         self._known = np.zeros((count, task.max_fidelity + 1), dtype=np.bool_)
 
     def condition(self, history: History) -> None:
         """Compare what was observed since the last call with what was expected."""
-        assert self._encoded is not None
-        for config_id in history.observed:
-            curve = history.curve(config_id)
-            if curve != self._seen.get(config_id):
-                self._seen[config_id] = curve
-                self._update(config_id, curve)
-        if self.refit and self.kernel is not None and self._posterior is not None:
+        changed = self._changed.read(history)
+        for config_id, curve in changed.items():
+            self._enter(config_id, curve)
+        if self._posterior is None:
+            return
+        if changed:
+            self._posterior.replace(self._compare(list(changed)))
+        if self.refit and self.kernel is not None:
+            assert self._encoded is not None
             points = self._posterior.points
-            kernel = refitted(self.kernel, self._encoded.features, points, self.refit)
-            self._posterior = self._blank(kernel)
-            for config_id, observed in points.items():
-                self._posterior.replace(config_id, observed)
+            self._posterior = self._blank(refitted(self.kernel, self._encoded.features, points, self.refit))
+            self._posterior.replace(points)
 
     def predict(self, config_ids: Sequence[int], fidelities: Sequence[int]) -> Prediction:
         """Logit of the best score from now until each fidelity, which lies ahead; mean and std, both (m,)."""
         if self._encoded is None:
             raise PredictionError("The predictor has no task yet; call setup(task) first.")
         ids, ends = np.asarray(config_ids, dtype=np.int64), np.asarray(fidelities, dtype=np.int64)
-        missing = ~self._known[ids, ends]
-        if missing.any():
+        missing = np.flatnonzero(~self._known[ids, ends])
+        if len(missing):
             i, e = ids[missing], ends[missing]
             start = self._lengths[i].astype(np.float64)
-            self._mean[i, e], self._std[i, e] = self.prior.predict(
-                self._encoded, self._standings, i, start, e.astype(np.float64), self._curves[i]
-            )
+            self._mean[i, e], self._std[i, e] = self._expected(i, start, e.astype(np.float64))
             self._known[i, e] = True
         mean, std = self._mean[ids, ends], self._std[ids, ends]
-        fresh = self._lengths[ids] == 0
-        if self._posterior is not None and fresh.any():
-            shift, scale = self._posterior.shift(ids[fresh], np.zeros(fresh.sum()), ends[fresh].astype(float))
+        fresh = np.flatnonzero(self._lengths[ids] == 0)
+        if self._posterior is not None and len(fresh):
+            shift, scale = self._posterior.shift(ids[fresh], np.zeros(len(fresh)), ends[fresh].astype(float))
             mean[fresh] += std[fresh] * shift
             std[fresh] *= scale
         return Prediction(mean, std, link="logit")
+
+    def _expected(self, ids: NDArray[np.int64], start: Array, end: Array) -> tuple[Array, Array]:
+        """What the prior says of pipelines with the curves that are known, `CHUNK` at a time; both (m,)."""
+        assert self._encoded is not None and self._standings is not None
+        mean, std = np.empty((2, len(ids)))
+        for begin in range(0, len(ids), CHUNK):
+            part = slice(begin, begin + CHUNK)
+            some = ids[part]
+            mean[part], std[part] = self.prior.predict(
+                self._encoded, self._standings, some, start[part], end[part], self._curves[some]
+            )
+        return mean, std
 
     def _blank(self, kernel: ResidualKernel) -> ResidualPosterior:
         """The residuals before anything was observed."""
         assert self._encoded is not None
         return ResidualPosterior(kernel, self._encoded.features, self._unseen, self._unknown)
 
-    def _update(self, config_id: int, curve: Sequence[Observation]) -> None:
+    def _enter(self, config_id: int, curve: Curve) -> None:
+        """Take a curve for what is known of a pipeline."""
         epochs = [observation.fidelity for observation in curve]
         scores = [observation.score for observation in curve]
         length = epochs[-1]
         self._curves[config_id, :length] = np.interp(np.arange(1, length + 1), epochs, scores)
         self._lengths[config_id] = length
         self._known[config_id] = False
-        if self._posterior is not None:
-            self._posterior.replace(config_id, self._compare(config_id, length))
 
-    def _compare(self, config_id: int, length: int) -> ResidualPoints:
-        assert self._encoded is not None
-        start, end = residual_points(length)
-        ids = np.full(len(start), config_id)
-        curve = self._curves[config_id]
-        mean, std = self.prior.predict(
-            self._encoded, self._standings, ids, start, end, np.tile(curve, (len(ids), 1))
+    def _compare(self, config_ids: Sequence[int]) -> dict[int, ResidualPoints]:
+        """What the curves of pipelines gave beyond what was expected of them."""
+        places = [residual_points(int(self._lengths[i])) for i in config_ids]
+        ids = np.repeat(config_ids, [len(start) for start, _ in places])
+        start, end = (np.concatenate(parts) for parts in zip(*places, strict=True))
+        mean, std = self._expected(ids, start, end)
+        best = np.array(
+            [self._curves[i, int(s) : int(e)].max() for i, s, e in zip(ids, start, end, strict=True)]
         )
-        best = np.array([curve[int(s) : int(e)].max() for s, e in zip(start, end, strict=True)])
-        return ResidualPoints(ids, start, end, (logit(best) - mean) / std)
+        points = ResidualPoints(ids, start, end, (logit(best) - mean) / std)
+        after = np.cumsum([len(start) for start, _ in places])
+        return {
+            i: points.part(slice(stop - len(begun), stop))
+            for i, (begun, _), stop in zip(config_ids, places, after, strict=True)
+        }
 
 
 def _unseen_models(spec: FeatureSpec, task: SearchTask) -> NDArray[np.int64]:
@@ -165,4 +185,5 @@ def _unseen_models(spec: FeatureSpec, task: SearchTask) -> NDArray[np.int64]:
     known = spec.categories("model", "name")
     names = [config.get("model") for config in task.candidates.configs]
     unseen = sorted({str(name) for name in names if name is not None} - known) if known else []
-    return np.array([unseen.index(name) if name in unseen else -1 for name in names], dtype=np.int64)
+    position = {name: k for k, name in enumerate(unseen)}
+    return np.array([position.get(str(name), -1) for name in names], dtype=np.int64)

@@ -27,10 +27,11 @@ from numpy.typing import NDArray
 from qtt.errors import PredictionError
 from qtt.predictors.base import SearchTask
 from qtt.predictors.dynamics import UNKNOWN_TASK, Encoded
+from qtt.predictors.effects import SharedEffects
 from qtt.predictors.features import FeatureSpec
 from qtt.predictors.trees import Trees
 from qtt.predictors.unknown import unknown_effects, unknown_hyperparameters
-from qtt.runs.history import History, Observation
+from qtt.runs.history import ChangedCurves, History
 from qtt.space.hyperparameters import ADDED
 
 Array = NDArray[np.float64]
@@ -90,44 +91,35 @@ class MetaCost:
             self._expected = self._expected + CPU_SLOPE * self._basis[:, 1]
         self._log_seconds = self._expected
         names = [str(config.get("model")) for config in task.candidates.configs]
-        self._model = np.unique(names, return_inverse=True)[1]
         unknown = [name for name in unknown_hyperparameters(self.spec, task) if name not in FREE]
-        self._unknown = UNKNOWN_STD * unknown_effects(unknown, task)
+        self._effects = SharedEffects(
+            np.column_stack([self._basis * MACHINE_STD, UNKNOWN_STD * unknown_effects(unknown, task)]),
+            np.unique(names, return_inverse=True)[1],
+            MODEL_STD,
+            PIPELINE_STD,
+        )
         self._counts, self._medians = np.zeros((2, len(names)))
-        self._seen: dict[int, list[Observation]] = {}
+        self._changed = ChangedCurves()
 
     def condition(self, history: History) -> None:
         """Learn from the seconds of every epoch seen so far."""
         assert self._expected is not None
+        for i, curve in self._changed.read(history).items():
+            self._counts[i] = len(curve)
+            self._medians[i] = math.log(np.median([seen.seconds for seen in curve]))
         ids = np.array(sorted(history.observed), dtype=np.int64)
         if not len(ids):
             self._log_seconds = self._expected
             return
-        for i in ids:
-            curve = history.curve(i)
-            if curve != self._seen.get(i):
-                self._seen[i] = curve
-                self._counts[i] = len(curve)
-                self._medians[i] = math.log(np.median([seen.seconds for seen in curve]))
-        noise = EPOCH_STD**2 / self._counts[ids]
-        cross = self._covariance(ids)
+        observed = self._effects.given(ids, EPOCH_STD**2 / self._counts[ids])
         residual = self._medians[ids] - self._expected[ids]
-        weights = np.linalg.solve(cross[ids] + np.diag(noise), residual)
-        self._log_seconds = self._expected + cross @ weights
+        self._log_seconds = self._expected + observed.spread(observed.solve(residual))
 
     def predict(self, config_ids: Sequence[int]) -> Array:
         """Seconds of each pipeline's next epoch, > 0; (n,)."""
         if self._expected is None:
             raise PredictionError("The predictor has no task yet; call setup(task) first.")
         return np.exp(np.clip(self._log_seconds[np.asarray(config_ids, dtype=np.int64)], -20.0, 20.0))
-
-    def _covariance(self, ids: NDArray[np.int64]) -> Array:
-        """Covariance of residuals of all candidates with those of `ids`; (n, m)."""
-        machine = (self._basis * MACHINE_STD**2) @ self._basis[ids].T
-        same_model = self._model[:, None] == self._model[ids]
-        same = np.arange(len(self._basis))[:, None] == ids
-        covariance = np.asarray(machine + MODEL_STD**2 * same_model + PIPELINE_STD**2 * same)
-        return covariance + self._unknown @ self._unknown[ids].T if self._unknown.shape[1] else covariance
 
 
 def _basis(encoded: Encoded, on_cpu: bool) -> Array:

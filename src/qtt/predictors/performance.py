@@ -25,6 +25,7 @@ from qtt.predictors.base import SearchTask
 from qtt.predictors.encoders import Inputs, PointEncoder
 from qtt.predictors.features import FeatureSpec
 from qtt.predictors.finetuning import adam
+from qtt.predictors.many_queries import Queries, posterior
 from qtt.predictors.points import PointBuilder
 from qtt.runs.history import History
 from qtt.types import Prediction
@@ -90,16 +91,16 @@ class DeepKernel(nn.Module):
         other_everything = torch.cat([other_static, other_progress], dim=1)
         dense: Tensor = self.individual(everything, other_everything).to_dense()
         dense = dense + self.shared(progress, other_progress).to_dense()
-        return self._power(self.amplitude, x).unsqueeze(1) * self._power(self.amplitude, other) * dense
+        return self.power(self.amplitude, x).unsqueeze(1) * self.power(self.amplitude, other) * dense
 
     def variance(self, x: Inputs) -> Tensor:
         """Prior variance of observed scores, noise included; (n,)."""
         signal: Tensor = self.individual.outputscale + self.shared.outputscale
-        return signal * self._power(self.amplitude, x).square() + self._power(self.noise, x).square()
+        return signal * self.power(self.amplitude, x).square() + self.power(self.noise, x).square()
 
     def factor(self, x: Inputs) -> Tensor:
         """Lower Cholesky factor of the covariance of observed scores; (n, n)."""
-        covariance = self.covariance(x, x) + torch.diag(self._power(self.noise, x).square())
+        covariance = self.covariance(x, x) + torch.diag(self.power(self.noise, x).square())
         lower: Tensor
         for jitter in JITTERS:
             lower, info = torch.linalg.cholesky_ex(covariance + jitter * torch.eye(len(covariance)))
@@ -123,10 +124,10 @@ class DeepKernel(nn.Module):
         white = torch.linalg.solve_triangular(lower, (y - self.mean(x)).unsqueeze(1), upper=False)
         cross = torch.linalg.solve_triangular(lower, self.covariance(x, query), upper=False)
         variance = self.variance(query) - cross.square().sum(0)
-        floor = self._power(self.noise, query).square()
+        floor = self.power(self.noise, query).square()
         return self.mean(query) + (cross * white).sum(0), torch.maximum(variance, floor)
 
-    def _power(self, log_std: Tensor, x: Inputs) -> Tensor:
+    def power(self, log_std: Tensor, x: Inputs) -> Tensor:
         """Standard deviations e^l₀ for first scores and e^(l₁ + l₂ log t) for later ones; (n,)."""
         epochs = x.budget.log() + math.log(x.seen.shape[1])
         return torch.where(x.started > 0, log_std[1] + log_std[2] * epochs, log_std[0]).exp()
@@ -185,11 +186,24 @@ class DeepKernelGP:
         rates = [self.learning_rate if id(p) in fast else self.network_learning_rate for p in parameters]
         adam(lambda: self._model.loss(self._x, self._y), parameters, rates, self.steps)
 
-    @torch.no_grad()
     def predict(self, config_ids: Sequence[int], fidelities: Sequence[int]) -> Prediction:
         """Mean and standard deviation of the scores, (m,)."""
-        points = self._points().queries(self._history, config_ids, fidelities)
-        mean, variance = self._model.posterior(self._x, self._y, Inputs.of(points, self._center, self._scale))
+        return self._predict(config_ids, fidelities, bound=False)
+
+    def bound(self, config_ids: Sequence[int], fidelities: Sequence[int]) -> Prediction:
+        """The same mean, and a standard deviation that is at least as large but takes less time, (m,)."""
+        return self._predict(config_ids, fidelities, bound=True)
+
+    @torch.no_grad()
+    def _predict(self, config_ids: Sequence[int], fidelities: Sequence[int], *, bound: bool) -> Prediction:
+        ids, row = np.unique(np.asarray(config_ids, dtype=np.int64), return_inverse=True)
+        points = self._points().queries(self._history, ids, np.ones_like(ids))
+        queries = Queries(
+            Inputs.of(points, self._center, self._scale),
+            torch.as_tensor(row),
+            torch.as_tensor(np.asarray(fidelities, dtype=np.int64)),
+        )
+        mean, variance = posterior(self._model, self._x, self._y, queries, bound=bound)
         return Prediction(
             np.asarray(mean * self._scale + self._center), np.asarray(variance.sqrt() * self._scale)
         )

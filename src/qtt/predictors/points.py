@@ -14,6 +14,7 @@ from qtt.predictors.features import Features
 from qtt.runs.history import History
 
 Array = NDArray[np.float64]
+Ints = Sequence[int] | NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -52,52 +53,54 @@ class PointBuilder:
             limit: at most so many; the first and the latest epoch of every curve come first, then later
                 epochs before earlier ones.
         """
-        seen = [(i, observation) for i in history.observed for observation in history.curve(i)]
-        if limit is not None and len(seen) > limit:
-            ranks = [rank for i in history.observed for rank in _ranks(len(history.curve(i)))]
-            kept = sorted(range(len(seen)), key=lambda k: (ranks[k], k))[:limit]
-            seen = [seen[k] for k in sorted(kept)]
-        ids = [config_id for config_id, _ in seen]
-        epochs = np.array([observation.fidelity for _, observation in seen], dtype=np.int64)
+        curves = [history.curve(i) for i in history.observed]
+        lengths = [len(curve) for curve in curves]
+        ids = np.repeat(np.array(history.observed, dtype=np.int64), lengths)
+        epochs = np.array([seen.fidelity for curve in curves for seen in curve], dtype=np.int64)
+        scores = np.array([seen.score for curve in curves for seen in curve], dtype=np.float64)
+        if limit is not None and len(ids) > limit:
+            ranks = np.concatenate([_ranks(length) for length in lengths])
+            kept = np.sort(np.argsort(ranks, kind="stable")[:limit])
+            ids, epochs, scores = ids[kept], epochs[kept], scores[kept]
         starts = (epochs - 1) // self.epochs_per_step * self.epochs_per_step
-        scores = np.array([observation.score for _, observation in seen], dtype=np.float64)
         return self._points(history, ids, epochs, starts), scores
 
-    def queries(self, history: History, config_ids: Sequence[int], epochs: Sequence[int]) -> Points:
+    def queries(self, history: History, config_ids: Ints, epochs: Ints) -> Points:
         """Pipelines at epochs yet to come, with all that is known of their curves."""
-        starts = np.array([history.fidelity(config_id) for config_id in config_ids], dtype=np.int64)
-        return self._points(history, config_ids, np.array(epochs, dtype=np.int64), starts)
+        ids = np.asarray(config_ids, dtype=np.int64)
+        starts = np.array([history.fidelity(config_id) for config_id in ids.tolist()], dtype=np.int64)
+        return self._points(history, ids, np.asarray(epochs, dtype=np.int64), starts)
 
     def _points(
         self,
         history: History,
-        config_ids: Sequence[int],
+        ids: NDArray[np.int64],
         epochs: NDArray[np.int64],
         starts: NDArray[np.int64],
     ) -> Points:
-        ids = np.array(config_ids, dtype=np.int64)
-        curves, known = self._curves(history)
+        curves, known = self._curves(history, ids)
         before = np.arange(self.max_fidelity) < starts[:, None]
         return Points(
             pipeline=self.features.pipeline[ids],
             model=self.features.model[ids],
             task=np.tile(self.features.task, (len(ids), 1)),
             budget=epochs / self.max_fidelity,
-            curve=curves[ids] * before,
-            seen=known[ids] * before,
+            curve=curves * before,
+            seen=known * before,
         )
 
-    def _curves(self, history: History) -> tuple[Array, Array]:
-        """Scores of all candidates, 0 where unknown, and whether they are known; both (candidates, T)."""
-        curves = np.zeros((len(self.features.pipeline), self.max_fidelity))
-        known = np.zeros_like(curves)
-        for config_id in history.observed:
-            for observation in history.curve(config_id):
-                curves[config_id, observation.fidelity - 1] = observation.score
-                known[config_id, observation.fidelity - 1] = 1.0
-        return curves, known
+    def _curves(self, history: History, ids: NDArray[np.int64]) -> tuple[Array, Array]:
+        """Scores of pipelines, 0 where unknown, and whether they are known; both (n, T)."""
+        distinct, position = np.unique(ids, return_inverse=True)
+        curves, known = np.zeros((2, len(distinct), self.max_fidelity))
+        for row, config_id in enumerate(distinct.tolist()):
+            if history.fidelity(config_id):
+                for seen in history.curve(config_id):
+                    curves[row, seen.fidelity - 1] = seen.score
+                    known[row, seen.fidelity - 1] = 1.0
+        return curves[position], known[position]
 
 
-def _ranks(length: int) -> list[int]:
+def _ranks(length: int) -> NDArray[np.int64]:
     """How dispensable each epoch of a curve is: not at all for the first, more the older for the others."""
-    return [0, *range(length - 2, -1, -1)][:length]
+    return np.append(0, np.arange(length - 2, -1, -1))[:length]

@@ -29,6 +29,10 @@ HORIZONS = np.array([1, 2, 3, 5, 8, 12, 20, 32, 50])
 
 CURVE_COLUMNS = 7
 
+BLOCK = 1024
+"""Candidates whose standings are computed together: what they need stays small, and a block that is whole has
+the same standings to the last bit, however many candidates follow it."""
+
 
 @dataclass(frozen=True, eq=False)
 class Moments:
@@ -70,11 +74,22 @@ class Standing:
     trees: Trees
     networks: Networks
 
-    def predict(self, encoded: Encoded) -> Array:
-        """Normal scores of the candidates' ranks at every horizon; (n, H)."""
-        rows = standing_rows(encoded)
-        average = 0.5 * (self.trees.predict(rows) + self.networks.predict(rows))
-        return np.asarray(average.reshape(len(HORIZONS), -1).T)
+    def predict(self, encoded: Encoded, known: Array | None = None) -> Array:
+        """Normal scores of the candidates' ranks at every horizon; (n, H).
+
+        Args:
+            encoded: all candidates.
+            known: (k, H) what this gave for the first k of them; what is whole in it is not computed again.
+        """
+        found = np.empty((len(encoded), len(HORIZONS)))
+        whole = 0 if known is None else len(known) // BLOCK * BLOCK
+        if known is not None:
+            found[:whole] = known[:whole]
+        for begin in range(whole, len(encoded), BLOCK):
+            rows = standing_rows(encoded, np.arange(begin, min(begin + BLOCK, len(encoded))))
+            average = 0.5 * (self.trees.predict(rows) + self.networks.predict(rows))
+            found[begin : begin + BLOCK] = average.reshape(len(HORIZONS), -1).T
+        return found
 
     def tensors(self) -> dict[str, NDArray[np.generic]]:
         """All arrays by name."""
@@ -139,13 +154,16 @@ class CurvePrior:
         )
 
 
-def standing_rows(encoded: Encoded) -> Array:
-    """Inputs of `Standing`: all candidates at the first horizon, then at the second; (H n, d)."""
-    ids = np.arange(len(encoded))
+def standing_rows(encoded: Encoded, ids: Ids | None = None) -> Array:
+    """Inputs of `Standing`: candidates `ids` (m,) at the first horizon, then at the second; (H m, d).
+
+    ids: None: all candidates.
+    """
+    ids = np.arange(len(encoded)) if ids is None else ids
     blocks = []
     for horizon in HORIZONS:
         end = np.full(len(ids), float(horizon))
-        blocks.append(np.column_stack([encoded.static, encoded.schedule(ids, np.zeros(len(ids)), end)]))
+        blocks.append(np.column_stack([encoded.static[ids], encoded.schedule(ids, np.zeros(len(ids)), end)]))
     return np.concatenate(blocks)
 
 

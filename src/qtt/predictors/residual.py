@@ -21,7 +21,7 @@ columns.
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import Self
 
@@ -63,6 +63,10 @@ class ResidualPoints:
 
     def __len__(self) -> int:
         return len(self.run)
+
+    def part(self, chosen: slice) -> "ResidualPoints":
+        """Some of the points."""
+        return ResidualPoints(*(getattr(self, item.name)[chosen] for item in fields(self)))
 
 
 class ResidualKernel(nn.Module):
@@ -178,7 +182,7 @@ def _groups(features: Features) -> list[Tensor]:
 
 
 class ResidualPosterior:
-    """Posterior of residuals given one search's points; pipelines are updated one at a time.
+    """Posterior of residuals given one search's points; only what changed is computed again.
 
     Deterministic: what it holds depends on the points alone, not on the order in which they came.
     """
@@ -201,51 +205,67 @@ class ResidualPosterior:
         self._kernel = kernel
         with torch.no_grad():
             self._static = kernel.static(*_groups(features)).numpy()
-        count, shared = self._static.shape
+        count = len(self._static)
         self._effects = _effects(np.full(count, -1) if unseen is None else unseen)
         if unknown is not None and unknown.shape[1]:
             self._effects = np.column_stack([self._effects, UNKNOWN_STD * unknown])
-        width = shared + self._effects.shape[1]
-        self._precisions = np.zeros((count, width, width))
-        self._projections = np.zeros((count, width))
+        self._gates: dict[tuple[float, float], Array] = {}
+        self._factors: dict[bytes, Array] = {}
+        self._white: dict[int, Array] = {}
         self.points: dict[int, ResidualPoints] = {}
-        self._solve()
+        self.replace({})
 
-    def replace(self, pipeline: int, points: ResidualPoints) -> None:
-        """Take `points` for all that is known of a pipeline."""
-        self.points[pipeline] = points
-        if len(points):
-            features = self._features(points.run, points.start, points.end)
-            weighted = np.linalg.solve(self._block(points), np.column_stack([features, points.residual]))
-            self._precisions[pipeline] = features.T @ weighted[:, :-1]
-            self._projections[pipeline] = features.T @ weighted[:, -1]
-        self._solve()
+    def replace(self, points: Mapping[int, ResidualPoints]) -> None:
+        """Take `points` for all that is known of these pipelines."""
+        self.points.update(points)
+        for pipeline, part in points.items():
+            features = self._features(part.run, part.start, part.end)
+            rows = np.column_stack([features, part.residual])
+            self._white[pipeline] = np.asarray(np.linalg.solve(self._factor(part), rows), dtype=np.float64)
+        width = self._static.shape[1] + self._effects.shape[1]
+        parts = [self._white[pipeline] for pipeline in sorted(self._white)]
+        white = np.concatenate([np.zeros((0, width + 1)), *parts])
+        moments = white.T @ white
+        self._covariance = np.linalg.inv(np.eye(width) + moments[:-1, :-1])
+        self._weights = self._covariance @ moments[:-1, -1]
 
     @torch.no_grad()
     def shift(self, ids: NDArray[np.int64], start: Array, end: Array) -> tuple[Array, Array]:
         """Mean and standard deviation of the residuals of points yet to come; both (m,)."""
         features = self._features(ids, start, end)
         mean = features @ self._weights
-        variance = np.einsum("md,de,me->m", features, self._covariance, features)
-        tensors = torch.as_tensor(start)
-        own = (2.0 * self._kernel.log_own).exp()[(tensors > 0).long()].numpy()
-        return mean, np.sqrt(variance + own + self._kernel.noise(tensors).numpy())
+        variance = np.einsum("md,md->m", features @ self._covariance, features)
+        own, noise = (
+            (2.0 * scale).exp().numpy()[(start > 0).astype(np.int64)]
+            for scale in (self._kernel.log_own, self._kernel.log_noise)
+        )
+        return mean, np.sqrt(variance + own + noise)
 
-    def _solve(self) -> None:
-        self._covariance = np.linalg.inv(np.eye(self._precisions.shape[1]) + self._precisions.sum(axis=0))
-        self._weights = self._covariance @ self._projections.sum(axis=0)
-
-    @torch.no_grad()
     def _features(self, ids: NDArray[np.int64], start: Array, end: Array) -> Array:
-        gates = self._kernel.gates(torch.as_tensor(start), torch.as_tensor(end)).numpy()
+        """What all points share, of points of pipelines `ids`; (m, D + effects)."""
+        places, position = np.unique(start + 1j * end, return_inverse=True)
+        gates = self._gates_at(places.real, places.imag)[position]
         return np.column_stack([self._static[ids] * gates, self._effects[ids] * (start == 0)[:, None]])
 
     @torch.no_grad()
-    def _block(self, points: ResidualPoints) -> Array:
-        """Covariance of one pipeline's points without the shared part; (m, m)."""
-        start, end = torch.as_tensor(points.start), torch.as_tensor(points.end)
-        block = self._kernel.own(start, end, start, end) + torch.diag(self._kernel.noise(start) + 1e-6)
-        return np.asarray(block)
+    def _gates_at(self, start: Array, end: Array) -> Array:
+        """Gates of distinct starts and ends, both (k,), each computed once and by itself; (k, D)."""
+        places = list(zip(start.tolist(), end.tolist(), strict=True))
+        for place in places:
+            if place not in self._gates:
+                one = (torch.tensor([epoch], dtype=torch.float64) for epoch in place)
+                self._gates[place] = self._kernel.gates(*one).numpy()[0]
+        return np.array([self._gates[place] for place in places]).reshape(len(places), self._static.shape[1])
+
+    @torch.no_grad()
+    def _factor(self, points: ResidualPoints) -> Array:
+        """Lower Cholesky factor of one pipeline's points without the shared part; (m, m)."""
+        key = points.start.tobytes() + points.end.tobytes()
+        if key not in self._factors:
+            start, end = torch.as_tensor(points.start), torch.as_tensor(points.end)
+            block = self._kernel.own(start, end, start, end) + torch.diag(self._kernel.noise(start) + 1e-6)
+            self._factors[key] = np.linalg.cholesky(block.numpy())
+        return self._factors[key]
 
 
 def _effects(unseen: NDArray[np.int64]) -> Array:

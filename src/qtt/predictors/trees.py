@@ -5,12 +5,14 @@ Notation: m rows, d columns, k trees, q nodes of the largest tree.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qtt.errors import ArtifactError
+from qtt.predictors.leaf_masks import LeafMasks
 
 if TYPE_CHECKING:
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
@@ -68,6 +70,16 @@ class Trees:
 
     def predict(self, rows: Array) -> Array:
         """Prediction for rows (m, d); (m,)."""
+        masks = self._masks
+        sums = self._followed(rows) if masks is None else masks.sums(rows)
+        return np.asarray(sums + self.baseline[0])
+
+    @cached_property
+    def _masks(self) -> LeafMasks | None:
+        return LeafMasks.of(self)
+
+    def _followed(self, rows: Array) -> Array:
+        """Sum of the leaves that rows end at, step by step: of trees that are too wide for masks; (m,)."""
         trees = np.arange(len(self.column))
         node = np.zeros((len(rows), len(trees)), dtype=np.int32)
         every = np.arange(len(rows))[:, None]
@@ -77,7 +89,7 @@ class Trees:
                 np.isnan(entry), self.missing_left[trees, node], entry <= self.threshold[trees, node]
             )
             node = np.where(goes_left, self.left[trees, node], self.right[trees, node])
-        return np.asarray(self.value[trees, node].sum(axis=1) + self.baseline[0])
+        return np.asarray(self.value[trees, node].sum(axis=1))
 
     def tensors(self, name: str) -> dict[str, NDArray[np.generic]]:
         """All arrays by name, for a file that holds several models."""

@@ -26,6 +26,10 @@ class Observation:
         return self.cost if self.pace is None else self.pace
 
 
+Curve = tuple[Observation, ...]
+"""Observations of a pipeline by rising fidelity."""
+
+
 class History:
     """Results in the order in which they were told, indexed by pipeline.
 
@@ -39,6 +43,8 @@ class History:
     def __init__(self, results: Iterable[Result] = ()) -> None:
         self._results: list[Result] = []
         self._curves: dict[int, dict[int, Observation]] = {}
+        self._sorted: dict[int, Curve] = {}
+        self._evaluations = 0
         self._last: dict[int, int] = {}
         self._reached: dict[int, tuple[float, int]] = {}
         self._failed: dict[int, str] = {}
@@ -61,6 +67,8 @@ class History:
             result.reported("stderr"),
             result.reported("pace"),
         )
+        self._sorted.pop(result.config_id, None)
+        self._evaluations += 1
         self._last[result.config_id] = max(result.fidelity, self._last.get(result.config_id, 0))
         best = max(seen.score for seen in curve.values())
         if result.config_id not in self._reached or self._reached[result.config_id][0] != best:
@@ -75,9 +83,14 @@ class History:
         return iter(self._results)
 
     @property
+    def latest(self) -> Result | None:
+        """The result that was added last; None before the first."""
+        return self._results[-1] if self._results else None
+
+    @property
     def evaluations(self) -> int:
         """Number of epochs that finished with a score."""
-        return sum(result.succeeded for result in self._results)
+        return self._evaluations
 
     @property
     def incumbent(self) -> Result | None:
@@ -94,10 +107,15 @@ class History:
         """Ids of pipelines with at least one score, in order of their first one."""
         return list(self._curves)
 
-    def curve(self, config_id: int) -> list[Observation]:
-        """Observations of a pipeline by rising fidelity; empty when it was never seen."""
-        curve = self._curves.get(config_id, {})
-        return [curve[fidelity] for fidelity in sorted(curve)]
+    def curve(self, config_id: int) -> Curve:
+        """Observations of a pipeline by rising fidelity; empty when it was never seen.
+
+        The same object until there is another observation of it.
+        """
+        if config_id not in self._sorted:
+            curve = self._curves.get(config_id, {})
+            self._sorted[config_id] = tuple(curve[fidelity] for fidelity in sorted(curve))
+        return self._sorted[config_id]
 
     def fidelity(self, config_id: int) -> int:
         """Largest fidelity with a score, 0 when there is none."""
@@ -121,3 +139,21 @@ class History:
         if result.config_id != than.config_id:
             return result.score > than.score
         return (result.score, result.fidelity) > (than.score, than.fidelity)
+
+
+class ChangedCurves:
+    """Which pipelines were observed anew since one looked last."""
+
+    def __init__(self) -> None:
+        self._seen: dict[int, Curve] = {}
+
+    def read(self, history: History) -> dict[int, Curve]:
+        """Curves that differ from those of the last call, by pipeline."""
+        changed = {}
+        for config_id in history.observed:
+            curve = history.curve(config_id)
+            seen = self._seen.get(config_id)
+            if curve is not seen and curve != seen:
+                changed[config_id] = curve
+        self._seen.update(changed)
+        return changed

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 from collections.abc import Iterator, Mapping
 from itertools import islice, product
 from typing import TYPE_CHECKING, Any, Self
@@ -51,6 +52,8 @@ class ConfigManager:
         }
         self._check_models()
         self._order = _parents_first(self.space, list(self.domains))
+        self._conditions = {name: tuple(self.space.parent_conditions_of[name]) for name in self.domains}
+        self._index = {name: self.space.index_of[name] for name in self.domains}
 
     def _check_models(self) -> None:
         """Raise ConfigError unless `model`, where there is one, is a choice among the hub's models."""
@@ -79,7 +82,7 @@ class ConfigManager:
         """
         if n < 1:
             raise ConfigError(f"At least one candidate is needed; got n = {n}.")
-        few = all(domain.size <= 4 * n for domain in self.domains.values() if isinstance(domain, Range))
+        few = self._may_hold_few(4 * n)
         everything = list(islice(self._enumerate({}, 0), 4 * n + 1)) if few else []
         if few and len(everything) <= 4 * n:
             order = np.random.default_rng(seed).permutation(len(everything))
@@ -95,6 +98,16 @@ class ConfigManager:
             if len(drawn) >= n:
                 break
         return self._candidates(list(drawn.values())[:n])
+
+    def _may_hold_few(self, most: int) -> bool:
+        """False where the space certainly holds more than `most` pipelines.
+
+        As many it holds at least as its unconditional hyperparameters combine to, if nothing is forbidden.
+        """
+        if any(domain.size > most for domain in self.domains.values() if isinstance(domain, Range)):
+            return False
+        free = (domain.size for name, domain in self.domains.items() if not self._conditions[name])
+        return bool(self.space.forbidden_clauses) or math.prod(free) <= most
 
     def probes(self) -> list[Config]:
         """Linear probes of the space's models, in the order of `_probed`; none where it has no such heads."""
@@ -275,10 +288,12 @@ class ConfigManager:
         for name in self._order:
             if not self._active(name, values):
                 continue
-            place = vector[self.space.index_of[name]]
-            if np.isnan(place):
+            place = vector[self._index[name]]
+            if math.isnan(place):
                 return None
-            values[name] = self.domains[name].read(sampled[name], place)
+            domain = self.domains[name]
+            drawn = sampled[name] if isinstance(domain, Range) else None  # takes longer than all the rest
+            values[name] = domain.read(drawn, place)
         return self._ordered(values) if self._allowed(values) else None
 
     def _match(self, name: str, value: Any) -> Any:
@@ -298,17 +313,17 @@ class ConfigManager:
 
     def _active(self, name: str, values: dict[str, Any]) -> bool:
         """Whether a hyperparameter takes part, given the values of its parents."""
-        return all(_holds(condition, values) for condition in self.space.parent_conditions_of[name])
+        return all(_holds(condition, values) for condition in self._conditions[name])
 
     def _reason(self, name: str) -> str:
-        return "".join(f" ({condition})" for condition in self.space.parent_conditions_of[name])
+        return "".join(f" ({condition})" for condition in self._conditions[name])
 
     def _allowed(self, values: dict[str, Any]) -> bool:
         if not self.space.forbidden_clauses:
             return True
         vector = np.full(len(self.space), np.nan)
         for name, value in values.items():
-            vector[self.space.index_of[name]] = self.space[name].to_vector(value)
+            vector[self._index[name]] = self.space[name].to_vector(value)
         return not any(clause.is_forbidden_vector(vector) for clause in self.space.forbidden_clauses)
 
     def _enumerate(self, values: dict[str, Any], position: int) -> Iterator[Config]:
