@@ -61,6 +61,10 @@ test: $(VENV)/.installed-dev  ## install with the test extras and run the tests
 test-slow: $(VENV)/.installed-dev  ## the tests that take minutes
 	@$(BIN)/python -m pytest -m slow --timeout 7200 $(ARGS)
 
+.PHONY: faults
+faults: $(VENV)/.installed-dev  ## 20 minutes: kill, interrupt, damage and mislead searches a thousand times (ARGS="--share 0.1")
+	@OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m faults.run $(ARGS)
+
 .PHONY: check
 check: $(VENV)/.installed-dev  ## format, lint and types
 	@$(BIN)/ruff format --check .
