@@ -79,6 +79,23 @@ def test_an_evaluation_budget_is_kept_exactly(tmp_path: Path) -> None:
     assert len(_journal(tmp_path)) == 7
 
 
+def test_it_is_kept_within_a_step_and_the_asks_after_it_are_those_that_would_have_come(
+    tmp_path: Path,
+) -> None:
+    whole = _tuner(tmp_path / "whole", objectives.continuing, step=3).run(TASK, evaluations=20)
+    for budget in (4, 5, 11, 20):
+        tuner = _tuner(tmp_path / "parts", objectives.continuing, step=3)
+        summary = tuner.run(TASK, evaluations=budget)
+        assert summary.history.evaluations == budget
+    finished = [[(r.config_id, r.fidelity) for r in s.history if r.succeeded] for s in (summary, whole)]
+    assert finished[0] == finished[1]
+
+
+def test_a_tuner_goes_on_with_a_step_that_a_budget_of_epochs_has_cut_off(tmp_path: Path) -> None:
+    tuner = _tuner(tmp_path, objectives.continuing, n=1, step=5)
+    assert [tuner.run(TASK, evaluations=budget).history.fidelity(0) for budget in (2, 5)] == [2, 5]
+
+
 @pytest.mark.parametrize(
     ("settings", "on_cpu"), [({"device": "cpu"}, True), ({"device": "cuda"}, False), ({}, False)]
 )

@@ -158,7 +158,7 @@ class QuickTune(CandidateOptimizer):
         """Neighbours of a new incumbent, until there are twice as many candidates as at first."""
         best = self.history.incumbent
         room = 2 * len(self.candidates.initial) - len(self.candidates)
-        if self.space is None or best is None or room <= 0 or len(self.history) < FIRST_PROPOSAL:
+        if self.space is None or best is None or room <= 0 or self.history.learned < FIRST_PROPOSAL:
             return ()
         *before, latest = self.history
         if best is not latest or any(seen.score == best.score for seen in before):
@@ -166,7 +166,7 @@ class QuickTune(CandidateOptimizer):
         config = self.candidates.configs[best.config_id]
         if is_probe(config):
             return ()
-        return self.space.neighbours(config, min(self.proposals, room), self.seed + len(self.history))
+        return self.space.neighbours(config, min(self.proposals, room), self.seed + self.history.learned)
 
     def _step_seconds(self, live: list[int]) -> list[float]:
         self._condition()

@@ -227,22 +227,37 @@ class SearchLoop:
         """Run a step and record its results; the fault of the world that it met, which enters no record."""
         begin = self._clock.now()
         self._step = trial, begin
-        left = self._seconds_left()
-        predicted = predicted_seconds(self._optimizer)
-        limit = self._watchdog.limit(trial, self._history, predicted, self._pace.scale)
-        watched = limit is not None and (left is None or limit < left)
+        step, task = self._within_budget(trial), self._task_now()
+        seconds, watched = self._limit(step)
         fault, last = None, None
-        for last in self._evaluator.evaluate(trial, self._task_now(), limit if watched else left):
+        for last in self._evaluator.evaluate(step, task, seconds):
             gave_up = bool(last.info.get(GAVE_UP))
             hung = watched and last.status is Status.TIMEOUT and not gave_up
-            result = self._watchdog.hung(trial, last.cost) if hung else last
+            result = self._watchdog.hung(step, last.cost) if hung else last
             fault = self._suspicion.fault(result)
             if fault is None and not gave_up:
                 self._record(result)
-        if fault is None and ended_early(last, trial):
-            self._record(missed(trial, self._history, self._clock.now() - begin))
+        if fault is None and ended_early(last, step):
+            self._record(missed(step, self._history, self._clock.now() - begin))
+        elif last is not None and last.succeeded and step is not trial:
+            self._record(timeout(trial, 0.0))
         self._step = None
         return fault
+
+    def _within_budget(self, trial: Trial) -> Trial:
+        """The step, or as much of it as the epochs left in the budget allow."""
+        if self._budget.evaluations is None:
+            return trial
+        left = self._budget.evaluations - self._history.evaluations
+        last = self._history.fidelity(trial.config_id) + left
+        return trial if trial.fidelity <= last else replace(trial, fidelity=last)
+
+    def _limit(self, trial: Trial) -> tuple[float | None, bool]:
+        """Seconds that a step may take, and whether it has hung if it takes longer."""
+        left, predicted = self._seconds_left(), predicted_seconds(self._optimizer)
+        limit = self._watchdog.limit(trial, self._history, predicted, self._pace.scale)
+        watched = limit is not None and (left is None or limit < left)
+        return (limit if watched else left), watched
 
     def _task_now(self) -> TaskInfo:
         """The task with what has changed since the search began: the score to beat, models of proposals."""
