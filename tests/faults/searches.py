@@ -119,6 +119,7 @@ class Child:
             code = 0
         except KeyboardInterrupt:
             code = INTERRUPTED
+            self._where()
         except (QTTError, OSError) as error:
             code = OURS
             os.write(2, f"{type(error).__name__}: {error}\n".encode())
@@ -126,6 +127,11 @@ class Child:
             os.write(2, traceback.format_exc().encode())
         finally:
             os._exit(code)
+
+    def _where(self) -> None:
+        """Write down where an interrupt got out, which is no error by itself."""
+        frames = traceback.extract_tb(sys.exc_info()[2])
+        os.write(2, "".join(f"{Path(f.filename).name}:{f.lineno} {f.name}\n" for f in frames).encode())
 
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal; one that has ended hears nothing."""

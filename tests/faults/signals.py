@@ -140,7 +140,7 @@ class Signals:
             raise Broken(f"it ended with {code}: {child.said()[-2000:]}")
         if code == INTERRUPTED and (folder / "begun").exists():
             (folder / "begun").unlink()
-            raise Broken("an interrupt got out of a search that had begun")
+            raise Broken(f"an interrupt got out of a search that had begun: {child.said()[-1000:]}")
         (folder / "begun").unlink(missing_ok=True)
         if "Traceback" in child.said():
             raise Broken(child.said()[-2000:])

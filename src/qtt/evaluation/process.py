@@ -125,14 +125,16 @@ class ProcessEvaluator:
         atomically, so nothing breaks. Another thread may wait for results meanwhile.
         """
         process, self._process = self._process, None
-        if process is not None:
-            try:
+        try:
+            if process is not None:
                 process.end(self._grace())
-            except KeyboardInterrupt:
-                process.end(0.0)  # whoever is that impatient waits for no thread
-                raise
-        if self._scratch is not None:
-            self._scratch.cleanup()
+        except KeyboardInterrupt:  # whoever is that impatient waits for no thread
+            assert process is not None
+            process.end(0.0)
+            raise
+        finally:
+            if self._scratch is not None:
+                self._scratch.cleanup()
 
     def _grace(self) -> float | None:
         """Seconds that threads of the training process get to end by themselves; None: all there are."""

@@ -24,7 +24,7 @@ from qtt.space.horizon import last_epoch
 from qtt.support.clock import Clock
 from qtt.support.files import write_json
 from qtt.support.machine import trains_on_cpu
-from qtt.support.signals import interrupts_held
+from qtt.support.signals import OneInterrupt, interrupts_held
 from qtt.tracking.base import SearchInfo, Summary, Tracker, TrackerGroup
 from qtt.types import Budget, Result, Status, TaskInfo, Trial
 
@@ -107,14 +107,17 @@ class SearchLoop:
         if self._spent() is None:
             self._make_ready()
         reason, interrupted = BROKEN, False
-        try:
-            self._start_trackers()
-            reason = self._loop()
-        except KeyboardInterrupt:
-            reason, interrupted = "Interrupted; everything finished is kept.", True
-        finally:
-            end = self._summary(reason, interrupted)
-            self._wind_up(end)
+        with OneInterrupt() as interrupts:
+            try:
+                self._start_trackers()
+                reason = self._loop()
+                interrupts.hold()
+            except KeyboardInterrupt:
+                reason, interrupted = "Interrupted; everything finished is kept.", True
+            finally:
+                interrupts.hold()
+                end = self._summary(reason, interrupted)
+                self._wind_up(end, interrupts)
         return end
 
     def _summary(self, reason: str, interrupted: bool) -> Summary:
@@ -129,23 +132,22 @@ class SearchLoop:
             tuple(self._quota.evicted),
         )
 
-    def _wind_up(self, end: Summary) -> None:
+    def _wind_up(self, end: Summary, interrupts: OneInterrupt) -> None:
         """Write down how the search ended, end the training process, tell the trackers.
 
-        Further interrupts, of an impatient user, hurry this, and are no error.
+        Further interrupts, of an impatient user, hurry the latter two, and are no error.
         """
         try:
-            with suppress(KeyboardInterrupt), interrupts_held():
-                if end.interrupted and self._step is not None:
-                    trial, begin = self._step
-                    self._record(timeout(trial, self._clock.now() - begin))
-                self._note_end(end, end.fault is None and not end.interrupted and end.reason != BROKEN)
+            if end.interrupted and self._step is not None:
+                trial, begin = self._step
+                self._record(timeout(trial, self._clock.now() - begin))
+            self._note_end(end, end.fault is None and not end.interrupted and end.reason != BROKEN)
         finally:
             try:
-                with suppress(KeyboardInterrupt):
+                with interrupts.heeded():
                     self._evaluator.close()
             finally:
-                with suppress(KeyboardInterrupt):
+                with interrupts.heeded():
                     self._trackers.finish(end)
 
     def _note_end(self, end: Summary, whole: bool) -> None:
@@ -321,13 +323,15 @@ class SearchLoop:
             return self._spent(LEAST_SECONDS) or f"{left}{about}."
         failed, count = self._history.failed, len(self._optimizer.candidates)
         done = {i for i in range(count) if self._history.fidelity(i) >= self._last_epoch(i)}
-        left = count - len(done | failed.keys())
-        if left:
-            return f"The optimizer asks for nothing more, with {left} of {count} pipelines not at their ends."
+        missing = count - len(done | failed.keys())
+        if missing:
+            return (
+                f"The optimizer asks for nothing more, with {missing} of {count} pipelines not at their ends."
+            )
         if len(failed) < count:
             but = f", but for {len(failed)} that failed" if failed else ""
-            more = "more candidates would use the rest of the budget"
-            return f"Every pipeline is trained to its end{but}; {more}."
+            end = f"Every pipeline is trained to its end{but}"
+            return f"{end}; more candidates would use the rest of the budget."
         reason, times = Counter(failed.values()).most_common(1)[0]
         return f"Every pipeline failed; {times} of {count} because: {reason}"
 
