@@ -56,7 +56,7 @@ CATALOGUE = (
     Fault("torn journal", places.TornJournal(), 60, quick=True),
     Fault("clock jumps", places.Jumps(), 15, quick=True),
     Fault("misdeeds of an objective", Misdeeds(tuple(deed for deed in DEEDS if deed not in APART)), 150),
-    *(Fault(f"an objective {deed}", Misdeeds((deed,)), 12) for deed in APART),
+    *(Fault(f"an objective {deed}", Misdeeds((deed,)), 4 if deed == "hangs" else 12) for deed in APART),
     Fault("budgets, inline", Budgets("inline"), 25),
     Fault("budgets, process", Budgets("process"), 25),
     Fault("images, kill -9", Real(signals.kill), 2),
