@@ -70,3 +70,9 @@ def test_ranking_is_by_the_best_epoch() -> None:
     best = history.best(1)
     assert best is not None
     assert best.fidelity == 1
+
+
+def test_steps_that_were_cut_off_teach_nothing() -> None:
+    cut_off = Result(0, 2, float("nan"), 1.0, Status.TIMEOUT)
+    failed = Result(1, 1, float("nan"), 1.0, Status.FAILED)
+    assert History([Result(0, 1, 0.5, 1.0), cut_off, failed, cut_off]).learned == 2

@@ -24,7 +24,7 @@ class Watchdog:
     is known may take `factor * floor`.
 
     factor: a step may take so many times what is expected; None: as long as it likes.
-    floor: seconds that it may take in any case: a training process starts, weights are loaded, images decoded.
+    floor: seconds that it may take in any case: training processes start, weights and images are loaded.
 
     Raises:
         ConfigError: a factor that is not above 1, or a floor that is not positive.
