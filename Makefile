@@ -80,6 +80,10 @@ SECONDS ?= 600
 fuzz: $(VENV)/.installed-fuzz  ## hours: give hostile bytes to everything that reads files (SECONDS=600 for each reader)
 	@OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/campaign.py --seconds $(SECONDS) $(ARGS)
 
+.PHONY: faults
+faults: $(VENV)/.installed-dev  ## 20 minutes: kill, interrupt, damage and mislead searches a thousand times (ARGS="--share 0.1")
+	@OMP_NUM_THREADS=1 PYTHONPATH=tests $(BIN)/python -m faults.run $(ARGS)
+
 .PHONY: check
 check: $(VENV)/.installed-dev  ## format, lint and types
 	@$(BIN)/ruff format --check .

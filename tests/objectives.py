@@ -110,6 +110,14 @@ def sleeping(trial: Trial, task: TaskInfo) -> Iterator[Result]:
     time.sleep(60)
 
 
+def hanging_first(trial: Trial, task: TaskInfo) -> Iterator[Result]:
+    """The first pipeline finishes one epoch, then hangs; the others are well."""
+    for epoch in range(1, trial.fidelity + 1):
+        if trial.config_id == 0 and epoch == 2:
+            time.sleep(10_000)
+        yield Result(trial.config_id, epoch, 0.5, 0.1)
+
+
 def dying(trial: Trial, task: TaskInfo) -> Result:
     """Pipelines with odd ids kill their process."""
     if trial.config_id % 2:

@@ -192,6 +192,8 @@ def _search(config: DictConfig, directory: Path, kind: Task, choices: Mapping[st
         isolation=config.isolation,
         disk_quota_gb=config.disk_quota_gb,
         patience=config.patience_s,
+        hang_factor=config.hang_factor,
+        hang_floor=config.hang_floor_s,
         files={
             "config.yaml": OmegaConf.to_yaml(config, resolve=True),
             **told,

@@ -1,5 +1,6 @@
 """Whatever an objective does: its step ends, its journal entry is right, and nothing of it is left."""
 
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,6 +57,21 @@ def test_a_step_is_cut_off_and_nothing_is_left(
     assert cut_off.status is Status.TIMEOUT
     assert processes_with(mark) == []
     assert [result.succeeded for result in _steps(evaluator, Trial(1, {}, 1))] == [True]
+
+
+@pytest.mark.parametrize("deed", ["thread", "executor", "holds the interpreter"])
+def test_the_end_of_its_time_waits_for_no_thread(
+    evaluator: Evaluator, deed: str, mark: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training_process, "GRACE", 90.0)
+    clock = movable_clock(monkeypatch, process_module)
+    steps = _steps(evaluator, Trial(0, {}, 2), deed)
+    assert next(steps).succeeded
+    clock.sleep(HOURS)
+    begin = time.monotonic()
+    assert [result.status for result in steps] == [Status.TIMEOUT]
+    assert time.monotonic() - begin < 60.0
+    assert processes_with(mark) == []
 
 
 @pytest.mark.parametrize("deed", hostile.LEAVES)

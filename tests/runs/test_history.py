@@ -97,3 +97,9 @@ def test_changed_curves_are_those_that_were_observed_since() -> None:
     assert changed.read(history) == {}, "told again"
     history.add(Result(1, 2, 0.7, 1.0))
     assert changed.read(history) == {1: history.curve(1)}
+
+
+def test_steps_that_were_cut_off_teach_nothing() -> None:
+    cut_off = Result(0, 2, float("nan"), 1.0, Status.TIMEOUT)
+    failed = Result(1, 1, float("nan"), 1.0, Status.FAILED)
+    assert History([Result(0, 1, 0.5, 1.0), cut_off, failed, cut_off]).learned == 2

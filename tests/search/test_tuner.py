@@ -79,6 +79,23 @@ def test_an_evaluation_budget_is_kept_exactly(tmp_path: Path) -> None:
     assert len(_journal(tmp_path)) == 7
 
 
+def test_it_is_kept_within_a_step_and_the_asks_after_it_are_those_that_would_have_come(
+    tmp_path: Path,
+) -> None:
+    whole = _tuner(tmp_path / "whole", objectives.continuing, step=3).run(TASK, evaluations=20)
+    for budget in (4, 5, 11, 20):
+        tuner = _tuner(tmp_path / "parts", objectives.continuing, step=3)
+        summary = tuner.run(TASK, evaluations=budget)
+        assert summary.history.evaluations == budget
+    finished = [[(r.config_id, r.fidelity) for r in s.history if r.succeeded] for s in (summary, whole)]
+    assert finished[0] == finished[1]
+
+
+def test_a_tuner_goes_on_with_a_step_that_a_budget_of_epochs_has_cut_off(tmp_path: Path) -> None:
+    tuner = _tuner(tmp_path, objectives.continuing, n=1, step=5)
+    assert [tuner.run(TASK, evaluations=budget).history.fidelity(0) for budget in (2, 5)] == [2, 5]
+
+
 @pytest.mark.parametrize(
     ("settings", "on_cpu"), [({"device": "cpu"}, True), ({"device": "cuda"}, False), ({}, False)]
 )
@@ -153,7 +170,7 @@ def test_the_same_command_shows_a_spent_budget_and_a_larger_one_goes_on(tmp_path
     again = _tuner(tmp_path / "other").run(TASK, evaluations=9)
     assert _steps(again) == _steps(first)
     assert again.incumbent == first.incumbent
-    assert again.elapsed >= first.elapsed
+    assert again.elapsed >= _journal(tmp_path / "other")[-1]["elapsed"]
     longer = _tuner(tmp_path / "other").run(TASK, evaluations=20)
     assert _steps(longer) == _steps(once)
 
@@ -165,7 +182,7 @@ def test_elapsed_time_is_restored(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert first.elapsed > 4 * HOURS
     budget = first.elapsed + 2.5 * HOURS
     second = _tuner(tmp_path, objectives.remembering, clock=clock).run(task, time_budget=budget)
-    assert second.history.evaluations == 4 + 3, "the last one begins within the budget"
+    assert second.history.evaluations == 4 + 2, "the one that ends beyond the budget does not count"
     assert second.elapsed >= budget
     elapsed = [entry["elapsed"] for entry in _journal(tmp_path)]
     assert elapsed == sorted(elapsed)
@@ -252,6 +269,30 @@ def test_an_interrupt_keeps_everything(tmp_path: Path) -> None:
     assert _journal(tmp_path)[-1]["status"] == "timeout"
     goes_on = _tuner(tmp_path, interrupted).run(TASK, evaluations=6)
     assert goes_on.history.evaluations == 6
+
+
+@pytest.mark.parametrize("where", ["close", "finish", "timeout"])
+def test_a_second_interrupt_hurries_the_end_and_is_no_error(
+    tmp_path: Path, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*args: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    def twice(trial: Any, task: TaskInfo) -> dict[str, Any]:
+        if trial.fidelity == 2:
+            if where == "timeout":
+                monkeypatch.setattr(CsvTracker, "told", interrupt)
+            raise KeyboardInterrupt
+        return objectives.good(trial, task)
+
+    if where == "close":
+        monkeypatch.setattr(inline.InlineEvaluator, "close", interrupt)
+    elif where == "finish":
+        monkeypatch.setattr(CsvTracker, "finish", interrupt)
+    summary = _tuner(tmp_path, twice, trackers=[CsvTracker()]).run(TASK, time_budget=HOURS)
+    assert summary.interrupted
+    assert _journal(tmp_path)[-1]["status"] == "timeout"
+    assert json.loads((tmp_path / "end.json").read_text())["whole"] is False
 
 
 def test_an_interrupt_at_any_line_of_the_bookkeeping_leaves_one_story(tmp_path: Path) -> None:

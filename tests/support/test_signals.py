@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from qtt.support.signals import interrupts_held
+from qtt.support.signals import OneInterrupt, interrupts_held
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -52,3 +52,40 @@ def test_in_other_threads_it_holds_nothing() -> None:
     thread.start()
     thread.join()
     assert seen == [signal.getsignal(signal.SIGINT)]
+
+
+def test_of_several_interrupts_the_first_acts_and_others_only_where_they_are_heeded() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    reached = []
+    with OneInterrupt() as interrupts:
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        reached.append("the end")
+        for _ in range(2):
+            with interrupts.heeded():
+                signal.raise_signal(signal.SIGINT)
+                pytest.fail("went on")
+        signal.raise_signal(signal.SIGINT)
+        reached.append("the very end")
+    assert reached == ["the end", "the very end"]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_what_has_ended_is_not_interrupted() -> None:
+    with OneInterrupt() as interrupts:
+        interrupts.hold()
+        with interrupts_held():
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_a_handler_that_raises_nothing_is_called_every_time() -> None:
+    heard: list[int] = []
+    previous = signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
+    try:
+        with OneInterrupt():
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    assert heard == [signal.SIGINT] * 2

@@ -22,6 +22,7 @@ UNNAMED = (
     "quiet=",
     "disk_quota_gb",
     "patience_s",
+    "hang_",
     "retry_failed",
     "trainer",
     "isolation",

@@ -130,6 +130,8 @@ KINDS: Mapping[str, Mapping[str, Kind]] = {
         "disk_quota_gb": GIGABYTES.or_null("no bound"),
         "isolation": Choice(("process", "inline")),
         "patience_s": DURATION,
+        "hang_factor": Number("a number", 1, above=True).or_null("no step hangs"),
+        "hang_floor_s": BUDGET,
         "quiet": SWITCH,
         "tracker.wandb.patience": DURATION,
         **{f"dataset.{key}": kind for key, kind in DATASET.items()},

@@ -6,6 +6,8 @@ or was left by the search; and it ends only when all of them have. Its own exit 
 process's. It has a session of its own, which Ctrl-C in the search's terminal does not reach, and imports
 little, so that it starts in milliseconds and nothing of the objective can disturb it.
 
+SIGUSR1 tells it not to wait any longer for the training process to end by itself.
+
 argv: pid of the search, seconds that the training process gets to end by itself, its command.
 stdin: the search's commands, which the training process reads, and whose end tells that it is to end.
 stdout: its replies.
@@ -60,6 +62,8 @@ def main() -> None:
     """Start the training process, wait for its end or that of the search, and end all that is left."""
     search, grace, command = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3:]
     heed_no_signals()
+    hurried: list[int] = []
+    signal.signal(signal.SIGUSR1, lambda signum, frame: hurried.append(signum))
     bell, alarm = os.pipe()
     os.set_blocking(alarm, False)
     signal.signal(signal.SIGCHLD, lambda signum, frame: None)
@@ -67,18 +71,21 @@ def main() -> None:
     adopts = control(PR_SET_CHILD_SUBREAPER, 1)
     child = os.posix_spawn(command[0], command, os.environ)
     os.close(1)  # the end of the replies is then the end of those who may write them
-    status = _watch(child, search, bell, grace + MARGIN)
+    status = _watch(child, search, bell, grace + MARGIN, hurried)
     status = end_children(child, status) if adopts else _end_group(status, search)
     _end_as(status)
 
 
-def _watch(child: int, search: int, bell: int, seconds: float) -> int | None:
-    """Wait for the child's end; its status, None where it did not end in time though it was to."""
+def _watch(child: int, search: int, bell: int, seconds: float, hurried: list[int]) -> int | None:
+    """Wait for the child's end; its status, None where it did not end in time though it was to.
+
+    seconds: that it has to do so. hurried: not empty once it has none any more.
+    """
     watched = select.poll()
     watched.register(bell, select.POLLIN)
     watched.register(0, 0)  # no more than whether the other side is closed
     deadline = None
-    while deadline is None or time.monotonic() < deadline:
+    while not hurried and (deadline is None or time.monotonic() < deadline):
         for file, event in watched.poll(1000 * GLANCE if deadline is None else 20):
             if file == bell:
                 os.read(bell, 4096)

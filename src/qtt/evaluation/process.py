@@ -16,7 +16,7 @@ from qtt.evaluation import kernel
 from qtt.evaluation.rehearsal import heard
 from qtt.evaluation.spare import Scratch, begin, take_spare
 from qtt.evaluation.step import failure, timeout
-from qtt.evaluation.training_process import TrainingProcess
+from qtt.evaluation.training_process import LEAST_GRACE, TrainingProcess
 from qtt.space.hyperparameters import registering_modules
 from qtt.tasks.preflight import Said
 from qtt.types import Candidates, Objective, Result, TaskInfo, Trial
@@ -57,6 +57,7 @@ class ProcessEvaluator:
         self._process: TrainingProcess | None = None
         self._scratch: Scratch | None = None
         self._kills: int | None = None
+        self._deadline: float | None = None
 
     def start(self) -> None:
         """Start the training process if none is alive; its imports run while the caller goes on."""
@@ -79,6 +80,7 @@ class ProcessEvaluator:
     def evaluate(self, trial: Trial, task: TaskInfo, seconds: float | None) -> Iterator[Result]:
         """See `Evaluator.evaluate`."""
         begin = time.monotonic()
+        self._deadline = None if seconds is None else begin + seconds
         process = self._running()
         written = self._log.stat().st_size
         process.send({"trial": trial.to_dict(), "task": task.to_dict()}, seconds)
@@ -119,14 +121,26 @@ class ProcessEvaluator:
     def close(self) -> None:
         """End the training process and all that it started, within seconds; see `TrainingProcess.end`.
 
-        What it is writing it may finish. Checkpoints are written atomically, so nothing breaks. Another
-        thread may wait for results meanwhile.
+        What it is writing it may finish, but hardly beyond the time of its last step. Checkpoints are written
+        atomically, so nothing breaks. Another thread may wait for results meanwhile.
         """
         process, self._process = self._process, None
-        if process is not None:
-            process.end()
-        if self._scratch is not None:
-            self._scratch.cleanup()
+        try:
+            if process is not None:
+                process.end(self._grace())
+        except KeyboardInterrupt:  # whoever is that impatient waits for no thread
+            assert process is not None
+            process.end(0.0)
+            raise
+        finally:
+            if self._scratch is not None:
+                self._scratch.cleanup()
+
+    def _grace(self) -> float | None:
+        """Seconds that threads of the training process get to end by themselves; None: all there are."""
+        if self._deadline is None:
+            return None
+        return max(LEAST_GRACE, self._deadline + LEAST_GRACE - time.monotonic())
 
     def _death(self, process: TrainingProcess, written: int) -> tuple[str, str, dict[str, bool]]:
         """How the process died, the end of its log since that had `written` bytes, and what is known."""

@@ -4,6 +4,10 @@ import json
 import time
 import traceback
 from collections.abc import Generator, Iterable, Mapping
+from contextlib import suppress
+from copy import deepcopy
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from qtt.errors import ObjectiveError, QTTError
@@ -14,22 +18,34 @@ REASON_LENGTH = 500
 DETAILS_LENGTH = 20_000
 """Characters of a failed result's info, which enters the journal."""
 
+GAVE_UP = "gave_up"
+"""Entry of a timeout's info: the objective reported it, and nobody cut its step off."""
+
 
 def run_step(
     objective: Objective, trial: Trial, task: TaskInfo, caught: type[BaseException] = Exception
 ) -> Generator[Result, None, None]:
     """Yield the results of one step; an exception becomes a failed result, for training errors are data.
 
+    The objective gets copies of what it could change. What it reports after a failure or a timeout is not
+    asked for.
+
     caught: which do; a process of its own takes none for the user's wish to stop.
     """
     start = time.monotonic()
     reached = 0
+    returned: Any = None
     try:
-        for raw in _as_iterable(objective(trial, task)):
+        returned = objective(*_copies(trial, task))
+        for raw in _as_iterable(returned):
             result = raw if isinstance(raw, Result) else Result.from_dict(_as_mapping(raw))
             _check(result, trial, reached)
             reached = result.fidelity
+            if result.status is Status.TIMEOUT:
+                result = replace(result, info={**result.info, GAVE_UP: True})
             yield result
+            if not result.succeeded:
+                break
         if not reached:
             raise ObjectiveError("The objective returned no result.")
     except caught as error:
@@ -37,6 +53,17 @@ def run_step(
         if is_of_the_world(error):
             told[ENVIRONMENT] = True
         yield failure(trial, describe(error), time.monotonic() - start, _traceback(), told)
+    finally:
+        if isinstance(returned, Generator):
+            with suppress(Exception):  # what it says when nobody listens any more
+                returned.close()
+
+
+def _copies(trial: Trial, task: TaskInfo) -> tuple[Trial, TaskInfo]:
+    """The same for an objective to keep: what it does to them changes no candidate and no later step."""
+    settings, source = deepcopy(dict(task.settings)), deepcopy(dict(task.source))
+    config = deepcopy(dict(trial.config))
+    return replace(trial, config=config), replace(task, settings=settings, source=source)
 
 
 def failure(
@@ -51,9 +78,10 @@ def failure(
     return Result(trial.config_id, trial.fidelity, float("nan"), max(seconds, 1e-3), Status.FAILED, info)
 
 
-def timeout(trial: Trial, seconds: float) -> Result:
+def timeout(trial: Trial, seconds: float, info: Mapping[str, Any] = MappingProxyType({})) -> Result:
     """A step that was cut off; its pipeline keeps the last checkpoint."""
-    return Result(trial.config_id, trial.fidelity, float("nan"), max(seconds, 1e-3), Status.TIMEOUT)
+    cost = max(seconds, 1e-3)
+    return Result(trial.config_id, trial.fidelity, float("nan"), cost, Status.TIMEOUT, dict(info))
 
 
 def describe(error: BaseException) -> str:

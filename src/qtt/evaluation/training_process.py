@@ -19,8 +19,11 @@ from qtt.evaluation import keeper
 GRACE = 3.0
 """Seconds that threads of the objective get to finish what they write, once the process is to end."""
 
-MARGIN = keeper.MARGIN + keeper.LAST + 1.0
-"""Seconds that ending takes beyond that at most; a few milliseconds where nothing resists."""
+LEAST_GRACE = 1.0
+"""Seconds that they get where the time of their step is over."""
+
+MARGIN = keeper.LAST + 1.5
+"""Seconds that ending takes beyond that at most: a third of one where nothing resists being killed."""
 
 WORKER = """
 import sys
@@ -98,21 +101,31 @@ class TrainingProcess:
             if rest:
                 time.sleep(0.005)
 
-    def end(self) -> int:
-        """End it and its children, within `GRACE + MARGIN` seconds; its exit status, negative for a signal's.
+    def end(self, grace: float | None = None) -> int:
+        """End it and its children, within `grace + MARGIN` seconds; its exit status, negative for a signal's.
 
-        What its threads are writing they may finish within `GRACE`.
+        grace: seconds in which its threads may finish what they are writing, `GRACE` at most; None: that.
         """
         with self._lock:
             if self._open:
                 os.close(self._commands)  # which tells it to end
                 self._open = False
-        if not self._ended.wait(GRACE + MARGIN):
+        ended = self._ended.wait(GRACE if grace is None else min(grace, GRACE))
+        if not ended:
+            self._signal(signal.SIGUSR1)  # which tells the keeper to end it
+            ended = self._ended.wait(MARGIN)
+        if not ended:
             self._process.kill()
         self._kill_group()
         code = self._process.wait()
         self._ended.wait(1.0)
         return code
+
+    def _signal(self, number: signal.Signals) -> None:
+        """Send the keeper a signal, as long as its number cannot be another process's."""
+        if self._process.returncode is None:
+            with suppress(OSError):
+                os.kill(self.pid, number)
 
     def _kill_group(self) -> None:
         """End what is left where the keeper could not do it, before the group's number can be another's."""

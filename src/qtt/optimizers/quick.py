@@ -158,14 +158,14 @@ class QuickTune(CandidateOptimizer):
         if self.space is None or best is None or best is not self.history.latest:
             return ()
         room = 2 * len(self.candidates.initial) - len(self.candidates)
-        if room <= 0 or len(self.history) < FIRST_PROPOSAL:
+        if room <= 0 or self.history.learned < FIRST_PROPOSAL:
             return ()
         if sum(seen.score == best.score for seen in self.history) > 1:
             return ()
         config = self.candidates.configs[best.config_id]
         if is_probe(config):
             return ()
-        return self.space.neighbours(config, min(self.proposals, room), self.seed + len(self.history))
+        return self.space.neighbours(config, min(self.proposals, room), self.seed + self.history.learned)
 
     def _step_seconds(self, live: list[int]) -> Array:
         self._condition()

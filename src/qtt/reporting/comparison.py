@@ -27,7 +27,10 @@ OF_A_RUN = ("candidates.json", "task.json")
 DEPTH = 3
 """Levels of folders that are looked through for run folders."""
 
-PASSING = ("seed", "run_dir", "runs_dir", "tracker", "disk_quota_gb", "isolation")
+PASSING = (
+    *("seed", "run_dir", "runs_dir", "tracker", "disk_quota_gb", "isolation"),
+    *("hang_factor", "hang_floor_s"),
+)
 """Settings in which runs of one group may differ."""
 
 MOST_EXACT, RESAMPLES = 7, 4000

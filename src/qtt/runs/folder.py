@@ -5,6 +5,7 @@ Every file of it is described in `qtt.runs.layout`.
 
 import json
 import logging
+import os
 import shutil
 import threading
 from collections.abc import Collection, Mapping, Sequence
@@ -230,18 +231,27 @@ class RunFolder:
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def enforce_quota(self, quota: int, history: History, task: TaskInfo, current: int) -> list[int]:
+    def checkpoint_sizes(self, task: TaskInfo) -> dict[int, int]:
+        """Bytes in the folder of every pipeline that has one, by id."""
+        folders = [] if task.work_dir is None or not task.work_dir.is_dir() else list(task.work_dir.iterdir())
+        return {int(folder.name): _size(folder) for folder in folders if folder.name.isdecimal()}
+
+    def enforce_quota(
+        self, quota: int, history: History, task: TaskInfo, current: int, coming: int = 0
+    ) -> list[int]:
         """Remove checkpoints of the least promising pipelines until all take at most `quota` bytes.
 
-        The current pipeline's stays in any case. Returns the ids whose checkpoints went; they start again
-        when they are asked for again.
+        The current pipeline's stays in any case, and is about to take `coming` bytes more. Returns the ids
+        whose checkpoints went; they start again when they are asked for again.
         """
-        sizes = {i: _size(task.pipeline_dir(i)) for i in history.observed}
+        sizes = self.checkpoint_sizes(task)
+        ranking = history.ranking()
+        unseen = [i for i in sizes if i not in history.observed]
         evicted = []
-        for config_id in reversed(history.ranking()):
-            if sum(sizes.values()) <= quota:
+        for config_id in [*unseen, *reversed(ranking)]:
+            if sum(sizes.values()) + coming <= quota:
                 break
-            if config_id != current and sizes[config_id]:
+            if config_id != current and sizes.get(config_id):
                 self.discard(config_id, task)
                 sizes[config_id] = 0
                 evicted.append(config_id)
@@ -289,11 +299,10 @@ def _searched(task: Mapping[str, Any], where_it_runs: Collection[str], content_k
     return kept | {"settings": {name: v for name, v in settings.items() if name not in where_it_runs}}
 
 
-def _size(folder: Path | None) -> int:
-    if folder is None or not folder.is_dir():
-        return 0
+def _size(folder: Path) -> int:
     size = 0
-    for file in folder.iterdir():
-        with suppress(FileNotFoundError):  # a checkpoint that is being written changes its name
-            size += file.stat().st_size
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):  # a checkpoint that is being written changes its name
+                size += Path(parent, name).stat().st_size
     return size

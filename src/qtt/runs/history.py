@@ -49,12 +49,14 @@ class History:
         self._reached: dict[int, tuple[float, int]] = {}
         self._failed: dict[int, str] = {}
         self._incumbent: Result | None = None
+        self._cut_off = 0
         for result in results:
             self.add(result)
 
     def add(self, result: Result) -> None:
         """Append one result."""
         self._results.append(result)
+        self._cut_off += result.status is Status.TIMEOUT
         if result.status is Status.FAILED:
             self._failed[result.config_id] = str(result.info.get("reason", "no reason given"))
         if not result.succeeded:
@@ -91,6 +93,11 @@ class History:
     def evaluations(self) -> int:
         """Number of epochs that finished with a score."""
         return self._evaluations
+
+    @property
+    def learned(self) -> int:
+        """Number of results that say something of a pipeline: those of steps that were not cut off."""
+        return len(self._results) - self._cut_off
 
     @property
     def incumbent(self) -> Result | None:

@@ -99,7 +99,10 @@ class FinalTraining:
             left = [i for i in pipelines if self._done(i) < self._last(i)]
             unfinished = ", ".join(self._name(i) for i in left if i not in self._history.failed)
             if unfinished:
-                self._say(f"Out of time before the last epoch of {unfinished}; the same call goes on.")
+                left_over = self._left()
+                over = left_over is not None and left_over <= 0
+                why = "Out of time" if over else "The objective stopped by itself"
+                self._say(f"{why} before the last epoch of {unfinished}; the same call goes on.")
 
     def _restore(self) -> None:
         """Take weights whose results an earlier call journaled before it was killed."""

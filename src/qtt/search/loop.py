@@ -12,17 +12,20 @@ from typing import Any
 from qtt.errors import ConfigError, ObjectiveError
 from qtt.evaluation import Evaluator
 from qtt.evaluation.preflight import Preflight, summary
-from qtt.evaluation.step import timeout
+from qtt.evaluation.step import GAVE_UP, timeout
 from qtt.optimizers.base import Optimizer
 from qtt.runs.folder import END, RunFolder
 from qtt.runs.history import History
 from qtt.runs.record import check_entries
 from qtt.search.faults import Suspicion, patiently
+from qtt.search.misses import ended_early, missed
+from qtt.search.quota import DiskQuota
+from qtt.search.watchdog import Pace, Watchdog, predicted_seconds
 from qtt.space.horizon import last_epoch
 from qtt.support.clock import Clock
 from qtt.support.files import write_json
 from qtt.support.machine import trains_on_cpu
-from qtt.support.signals import interrupts_held
+from qtt.support.signals import OneInterrupt, interrupts_held
 from qtt.tracking.base import SearchInfo, Summary, Tracker, TrackerGroup
 from qtt.types import Budget, Result, Status, TaskInfo, Trial
 
@@ -49,6 +52,7 @@ class SearchLoop:
         clock: Clock,
         preflight: Preflight | None = None,
         quota: int | None = None,
+        watchdog: Watchdog | None = None,
         patience: float = 0.0,
         advice: str = "",
     ) -> None:
@@ -64,6 +68,7 @@ class SearchLoop:
             clock: for all durations.
             preflight: what is seen to before the first step; its seconds are none of the budget's.
             quota: bound on all checkpoints together, in bytes.
+            watchdog: bounds the seconds of every step; None: nothing does.
             patience: seconds to wait for the world to mend before the search stops.
             advice: on what would make the next search better; for the trackers.
 
@@ -76,7 +81,8 @@ class SearchLoop:
         self._task = task
         self._budget = budget
         self._clock = clock
-        self._quota = quota
+        self._quota = DiskQuota(quota, folder, None if preflight is None else preflight.task)
+        self._watchdog = watchdog or Watchdog(None)
         self._patience = patience
         self._suspicion = Suspicion()
         self._fault: str | None = None
@@ -84,6 +90,7 @@ class SearchLoop:
         self._trackers = TrackerGroup(trackers)
         self._entries = tuple(folder.journal.read())
         self._history = History(entry.result for entry in self._entries)
+        self._pace = Pace(self._entries)
         self._preflight = preflight
         self._begin = clock.now() - (self._entries[-1].elapsed if self._entries else 0.0)
         self._notes = notes(optimizer, task)
@@ -102,30 +109,48 @@ class SearchLoop:
         if self._spent() is None:
             self._make_ready()
         reason, interrupted = BROKEN, False
+        with OneInterrupt() as interrupts:
+            try:
+                self._start_trackers()
+                reason = self._loop()
+                interrupts.hold()
+            except KeyboardInterrupt:
+                reason, interrupted = "Interrupted; everything finished is kept.", True
+            finally:
+                interrupts.hold()
+                end = self._summary(reason, interrupted)
+                self._wind_up(end, interrupts)
+        return end
+
+    def _summary(self, reason: str, interrupted: bool) -> Summary:
+        return Summary(
+            self._folder.path,
+            self._optimizer.candidates,
+            self._history,
+            self._elapsed(),
+            reason,
+            interrupted,
+            self._fault,
+            tuple(self._quota.evicted),
+        )
+
+    def _wind_up(self, end: Summary, interrupts: OneInterrupt) -> None:
+        """Write down how the search ended, end the training process, tell the trackers.
+
+        Further interrupts, of an impatient user, hurry the latter two, and are no error.
+        """
         try:
-            self._start_trackers()
-            reason = self._loop()
-        except KeyboardInterrupt:
-            reason, interrupted = "Interrupted; everything finished is kept.", True
-            if self._step is not None:
+            if end.interrupted and self._step is not None:
                 trial, begin = self._step
                 self._record(timeout(trial, self._clock.now() - begin))
+            self._note_end(end, end.fault is None and not end.interrupted and end.reason != BROKEN)
         finally:
-            end = Summary(
-                self._folder.path,
-                self._optimizer.candidates,
-                self._history,
-                self._elapsed(),
-                reason,
-                interrupted,
-                self._fault,
-            )
-            self._note_end(end, whole=self._fault is None and not interrupted and reason != BROKEN)
             try:
-                self._evaluator.close()
-            finally:  # also where the user is impatient
-                self._trackers.finish(end)
-        return end
+                with interrupts.heeded():
+                    self._evaluator.close()
+            finally:
+                with interrupts.heeded():
+                    self._trackers.finish(end)
 
     def _note_end(self, end: Summary, whole: bool) -> None:
         """Leave word of why the search ended, for whoever reads the folder."""
@@ -187,6 +212,7 @@ class SearchLoop:
             if trial is None:
                 return self._nothing_left()
             self._trackers.asked(trial, self._elapsed())
+            self._quota.before(trial, self._history, self._optimizer.candidates, self._task)
             self._fault = patiently(partial(self._attempt, trial), self._patience, self._wait)
             if self._fault is not None and self._spent() is None:
                 return f"Stopped, for this did not mend: {self._fault}"
@@ -203,14 +229,39 @@ class SearchLoop:
 
     def _attempt(self, trial: Trial) -> str | None:
         """Run a step and record its results; the fault of the world that it met, which enters no record."""
-        self._step = trial, self._clock.now()
-        fault = None
-        for result in self._evaluator.evaluate(trial, self._task_now(), self._seconds_left()):
+        begin = self._clock.now()
+        self._step = trial, begin
+        step, task = self._within_budget(trial), self._task_now()
+        seconds, watched = self._limit(step)
+        fault, last = None, None
+        for last in self._evaluator.evaluate(step, task, seconds):
+            gave_up = bool(last.info.get(GAVE_UP))
+            hung = watched and last.status is Status.TIMEOUT and not gave_up
+            result = self._watchdog.hung(step, last.cost) if hung else last
             fault = self._suspicion.fault(result)
-            if fault is None:
+            if fault is None and not gave_up:
                 self._record(result)
+        if fault is None and ended_early(last, step):
+            self._record(missed(step, self._history, self._clock.now() - begin))
+        elif last is not None and last.succeeded and step is not trial:
+            self._record(timeout(trial, 0.0))
         self._step = None
         return fault
+
+    def _within_budget(self, trial: Trial) -> Trial:
+        """The step, or as much of it as the epochs left in the budget allow."""
+        if self._budget.evaluations is None:
+            return trial
+        left = self._budget.evaluations - self._history.evaluations
+        last = self._history.fidelity(trial.config_id) + left
+        return trial if trial.fidelity <= last else replace(trial, fidelity=last)
+
+    def _limit(self, trial: Trial) -> tuple[float | None, bool]:
+        """Seconds that a step may take, and whether it has hung if it takes longer."""
+        left, predicted = self._seconds_left(), predicted_seconds(self._optimizer)
+        limit = self._watchdog.limit(trial, self._history, predicted, self._pace.scale)
+        watched = limit is not None and (left is None or limit < left)
+        return (limit if watched else left), watched
 
     def _task_now(self) -> TaskInfo:
         """The task with what has changed since the search began: the score to beat, models of proposals."""
@@ -224,6 +275,7 @@ class SearchLoop:
         elapsed = self._elapsed()
         with interrupts_held():  # journal, history, optimizer and incumbent know the same
             self._keep(result, elapsed)
+        self._pace.add(result, elapsed)
         logger.info("%s", json.dumps(replace(result, info=_without_details(result)).to_dict()))
         self._trackers.told(result, self._history, elapsed)
 
@@ -245,10 +297,7 @@ class SearchLoop:
         done = at_end or result.config_id in self._history.failed
         if done and result.status is not Status.TIMEOUT:
             self._folder.discard(result.config_id, self._task)
-        if self._quota is not None:
-            evicted = self._folder.enforce_quota(self._quota, self._history, self._task, result.config_id)
-            if evicted:
-                logger.info("Disk quota: removed the checkpoints of pipelines %s.", evicted)
+        self._quota.after(result.config_id, self._history, self._task)
 
     def _last_epoch(self, config_id: int) -> int:
         return last_epoch(self._optimizer.candidates.configs[config_id], self._task.max_fidelity)
@@ -274,11 +323,19 @@ class SearchLoop:
             left = f"No step fits into the remaining {self._optimizer.seconds_left or 0.0:.0f} s"
             about = "" if shortest is None else f"; the shortest would take about {shortest:.0f} s"
             return self._spent(LEAST_SECONDS) or f"{left}{about}."
-        failed = self._history.failed
-        if len(failed) < len(self._optimizer.candidates):
-            return "Every pipeline is trained to its end; more candidates would use the rest of the budget."
-        reason, count = Counter(failed.values()).most_common(1)[0]
-        return f"Every pipeline failed; {count} of {len(failed)} because: {reason}"
+        failed, count = self._history.failed, len(self._optimizer.candidates)
+        done = {i for i in range(count) if self._history.fidelity(i) >= self._last_epoch(i)}
+        missing = count - len(done | failed.keys())
+        if missing:
+            return (
+                f"The optimizer asks for nothing more, with {missing} of {count} pipelines not at their ends."
+            )
+        if len(failed) < count:
+            but = f", but for {len(failed)} that failed" if failed else ""
+            end = f"Every pipeline is trained to its end{but}"
+            return f"{end}; more candidates would use the rest of the budget."
+        reason, times = Counter(failed.values()).most_common(1)[0]
+        return f"Every pipeline failed; {times} of {count} because: {reason}"
 
     def _check_entries(self) -> None:
         check_entries(self._entries, len(self._folder.candidates()), self._folder.journal.path)

@@ -21,6 +21,7 @@ from qtt.runs.folder import SEARCH_SPACE, RunFolder
 from qtt.runs.record import RunRecord
 from qtt.search.final_training import FinalTraining, best_pipelines, kept_table
 from qtt.search.loop import SearchLoop
+from qtt.search.watchdog import Watchdog
 from qtt.space.config_manager import ConfigManager
 from qtt.statistics import pipeline_table
 from qtt.statistics.fronts import cheapest
@@ -56,7 +57,14 @@ class QuickTuner:
     disk_quota_gb: bound on all checkpoints together, in 10⁹ bytes; None: no bound.
     patience: seconds to wait, in each step, for data, weights, device or disk to come back before a search
         stops; they count against the budget. Such faults of the world enter no pipeline's record.
+    hang_factor, hang_floor: a step that takes more than `hang_floor` seconds, and more than `hang_factor`
+        times what is expected of it, has hung: it is ended, and its pipeline fails. What is expected is known
+        from the pipeline's own epochs and the optimizer's cost predictor; a step of which nothing is known
+        gets `hang_factor * hang_floor` seconds. hang_factor None: steps take as long as they like.
     files: texts to keep in the run folder, by file name.
+
+    Raises:
+        ConfigError: an impossible `hang_factor` or `hang_floor`.
     """
 
     def __init__(
@@ -69,6 +77,8 @@ class QuickTuner:
         isolation: str = "auto",
         disk_quota_gb: float | None = None,
         patience: float = 600.0,
+        hang_factor: float | None = 20.0,
+        hang_floor: float = 600.0,
         clock: Clock | None = None,
         files: Mapping[str, str] | None = None,
     ) -> None:
@@ -80,6 +90,7 @@ class QuickTuner:
         self._isolation = isolation
         self._quota = None if disk_quota_gb is None else _bytes(disk_quota_gb)
         self._patience = patience
+        self._watchdog = Watchdog(hang_factor, hang_floor)
         self._clock = clock or WallClock()
         self._files = dict(files or {})
         self._data: str | Path | None = None
@@ -139,6 +150,7 @@ class QuickTuner:
                 clock=self._clock,
                 preflight=Preflight(whose(self.task, objective), candidates, task, folder.path),
                 quota=self._quota,
+                watchdog=self._watchdog,
                 patience=self._patience,
                 advice=hub.advice if hub else "",
             ).run()

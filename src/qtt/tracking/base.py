@@ -45,7 +45,8 @@ class Summary:
     """A search as it ended.
 
     elapsed: seconds of the budget spent in all. reason: why it ended. fault: what of the world was not mended
-    in time; None: the search did not end for that.
+    in time; None: the search did not end for that. evicted: pipelines whose checkpoints were removed to keep
+    the disk quota, in order, one maybe several times; of this run alone.
     """
 
     run_dir: Path
@@ -55,6 +56,7 @@ class Summary:
     reason: str
     interrupted: bool = False
     fault: str | None = None
+    evicted: tuple[int, ...] = ()
 
     @property
     def incumbent(self) -> Result | None:

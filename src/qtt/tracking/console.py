@@ -4,7 +4,7 @@ import math
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,7 +24,7 @@ from qtt.tracking.live_view import counted, event_line, heartbeat, live_view
 from qtt.tracking.progress import SearchProgress
 from qtt.types import ACCURACY, Candidates, Result, Status, Trial
 
-BEST_SHOWN = 10
+BEST_SHOWN, SHOWN_EVICTED = 10, 10
 PLAIN_WIDTH = 140
 """Width of the table where there is no terminal that knows better."""
 
@@ -144,6 +144,8 @@ class ConsoleTracker:
         if not self._quiet or summary.interrupted or summary.fault or summary.incumbent is None:
             spent = f"{counted(summary.history.evaluations, 'epoch')}, {summary.elapsed:.0f} s"
             self._say(Text(f"{summary.reason} ({spent})"))
+        if summary.evicted and not self._quiet:
+            self._say(Text(evictions(summary.evicted)))
         if summary.incumbent is not None:
             self.console.print(best_table(summary.history, summary.candidates, self.console.width))
             self._print(Text(legend(summary.history, self._progress.search.task.metric)))
@@ -203,6 +205,17 @@ def _uninterrupted() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, previous or signal.SIG_DFL)
+
+
+def evictions(evicted: Sequence[int]) -> str:
+    """What the disk quota removed, in words; evicted: see `Summary`."""
+    pipelines = list(dict.fromkeys(evicted))
+    named = ", ".join(f"#{i}" for i in pipelines[:SHOWN_EVICTED])
+    more = ", …" if len(pipelines) > SHOWN_EVICTED else ""
+    return (
+        f"Disk quota: {counted(len(evicted), 'checkpoint')} removed, of {named}{more}; these pipelines start "
+        "again where they are asked for. A larger disk_quota_gb keeps more."
+    )
 
 
 def best_table(history: History, candidates: Candidates, width: int) -> Table:
