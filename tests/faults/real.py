@@ -14,6 +14,9 @@ from faults.searches import INTERRUPTED, Row, entries, story
 from faults.signals import Hit
 
 EVALUATIONS = 4
+ENDS = (0, INTERRUPTED, -signal.SIGKILL, -signal.SIGINT, -signal.SIGTERM)
+"""Exit statuses; the last two before and after all else, where nothing is to be kept."""
+
 COMMAND = (
     *(sys.executable, "-m", "qtt.run", "+experiment=quickstart", "optimizer=random_epochwise"),
     *("num_candidates=4", "run_dir=run", "quiet=true", "budget.seconds=null"),
@@ -65,7 +68,7 @@ class Real:
         time.sleep(draw.uniform(0.1, 1.0) * seconds)
         self.hit(command, draw)
         code, said = command.wait()
-        if code not in (0, INTERRUPTED, -signal.SIGKILL, -signal.SIGINT) or "Traceback" in said:
+        if code not in ENDS or "Traceback" in said:
             raise Broken(f"it ended with {code}: {said[-2000:]}")
         known = story(folder / "run")
         code, said = Command(folder).wait()
