@@ -231,7 +231,7 @@ def test_a_user_may_have_trained_without_a_hub(tmp_path: Path, capsys: Output) -
     optimizer.setup(Candidates(tuple({"lr": 0.1 * i} for i in range(3))))
     tuner = QuickTuner(optimizer, objectives.continuing, tmp_path / "own", trackers=(), isolation="inline")
     tuner.run(TaskInfo(path=Path("digits"), class_names=("a", "b")), evaluations=3)
-    assert finetune.main([str(tmp_path / "own")]) == 0
+    assert finetune.main([str(tmp_path / "own"), "--objective", "objectives:continuing"]) == 0
     assert "test accuracy" not in capsys.readouterr().out
     for command, more in ((predict, [str(tmp_path)]), (export, [])):
         with pytest.raises(SystemExit):

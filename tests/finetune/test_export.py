@@ -143,7 +143,7 @@ def test_every_family_can_be_loaded_by_timm(family: str, tmp_path: Path) -> None
 
 def test_a_checkpoint_that_timm_cannot_build_is_named(tmp_path: Path) -> None:
     network = build("test_resnet").eval()
-    card = replace(make_card("test_resnet"), timm_name="test_resnet", create_kwargs=(("nonsense", 1),))
+    card = replace(make_card("test_resnet"), timm_name="test_resnet", create_kwargs=(("patch_size", 1),))
     write_checkpoint(Classifier(network, card, 32, CLASSES, "cpu"), tmp_path)
     with pytest.raises(ConfigError, match="timm cannot load the checkpoint in"):
         check_checkpoint(network, torch.zeros(1, 3, 32, 32), tmp_path)
