@@ -84,11 +84,15 @@ class Plan:
 
 
 class Begun(CsvTracker):
-    """Leaves a file once the search has begun: from then on Ctrl-C ends it with a summary, and no error."""
+    """Leaves a file while the search lasts: as long Ctrl-C ends it with a summary, and no error."""
 
     def start(self, search: SearchInfo) -> None:
         super().start(search)
         (search.run_dir / "begun").touch()
+
+    def finish(self, summary: Summary) -> None:
+        super().finish(summary)
+        (summary.run_dir / "begun").unlink()
 
 
 class Child:
@@ -102,12 +106,16 @@ class Child:
         os.close(handle)
         self.errors = Path(name)
         sys.stdout.flush()
+        listens, says = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
-            self._search(plan, folder)
+            self._search(plan, folder, says)
+        os.close(says)
+        os.read(listens, 1)  # nothing, if it has ended
+        os.close(listens)
 
-    def _search(self, plan: Plan, folder: Path) -> None:
-        """Search, and end this process."""
+    def _search(self, plan: Plan, folder: Path, says: int) -> None:
+        """Search, and end this process; a byte says that it takes signals as commands do."""
         code = THEIRS
         try:
             descriptor = os.open(self.errors, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -115,6 +123,8 @@ class Child:
             os.dup2(descriptor, 1)
             signal.signal(signal.SIGINT, signal.default_int_handler)
             stop_as_by_ctrl_c()
+            os.write(says, b"!")
+            os.close(says)
             plan.run(folder)
             code = 0
         except KeyboardInterrupt:
