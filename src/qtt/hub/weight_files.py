@@ -72,7 +72,7 @@ def tensor_shapes(file: Path) -> dict[str, tuple[int, ...]]:
         if file.stat().st_size != end:
             raise ValueError(f"it has {file.stat().st_size} bytes, its header promises {end}")
         return {name: tuple(entry["shape"]) for name, entry in tensors.items()}
-    except (struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (struct.error, ValueError, LookupError, TypeError, AttributeError) as error:
         raise ModelHubError(
             f"{file} is not a complete safetensors file ({error}); fetch or copy it again."
         ) from error
