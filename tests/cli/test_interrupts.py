@@ -107,3 +107,23 @@ def test_within_a_program_a_command_s_main_leaves_its_handler_alone(
         signal.signal(signal.SIGINT, before)
     assert ended.value.code == INTERRUPTED
     assert capfd.readouterr().err == "Stopped.\n"
+
+
+DROPPED = """
+import sys, time
+from qtt.cli.interrupts import interruptible
+
+class Freed:
+    def __del__(self):
+        raise KeyboardInterrupt
+
+with interruptible("Stopped."):
+    del (freed := [Freed()])[0]
+    time.sleep(60)
+"""
+
+
+def test_an_interrupt_that_python_drops_comes_again() -> None:
+    """As one in a callback of an import, which would be printed and forgotten."""
+    ended = subprocess.run([sys.executable, "-c", DROPPED], capture_output=True, text=True, timeout=50)
+    assert (ended.returncode, ended.stderr) == (INTERRUPTED, "Stopped.\n")

@@ -8,7 +8,7 @@ the process there and then. From then on it is Python's `KeyboardInterrupt`, whi
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
@@ -18,6 +18,9 @@ INTERRUPTED = 130
 SAID = "Interrupted."
 TO_GO_ON = f"{SAID} Repeat the command to go on."
 SCRIPT = "qtt"
+
+MOMENT = 0.02
+"""Seconds until a dropped interrupt comes again, out of where it was dropped."""
 
 
 def end_imports_quietly() -> None:
@@ -54,6 +57,8 @@ def interruptible(said: str = SAID) -> Iterator[None]:
     called = signal.getsignal(signal.SIGINT) is _end
     if called:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    usual = sys.unraisablehook
+    sys.unraisablehook = _heard_later(usual)
     try:
         yield
     except KeyboardInterrupt:
@@ -61,8 +66,27 @@ def interruptible(said: str = SAID) -> Iterator[None]:
         _say(said)
         sys.exit(INTERRUPTED)
     finally:
+        sys.unraisablehook = usual
         if called:
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # everything is kept: no more to clean up
+
+
+def _heard_later(
+    usual: "Callable[[sys.UnraisableHookArgs], object]",
+) -> "Callable[[sys.UnraisableHookArgs], object]":
+    """A hook that has an interrupt come again that Python would drop, as one in a callback of an import.
+
+    usual: hook for whatever else is told.
+    """
+    from threading import Timer
+
+    def hear(told: "sys.UnraisableHookArgs") -> None:
+        if issubclass(told.exc_type, KeyboardInterrupt):
+            Timer(MOMENT, os.kill, (os.getpid(), signal.SIGINT)).start()
+        else:
+            usual(told)
+
+    return hear
 
 
 def _end(number: int, frame: FrameType | None) -> None:
