@@ -1,5 +1,6 @@
 """Runs of the finetuning objective: configs, what they gave, what they left on disk."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -55,3 +56,27 @@ def learned(results: list[Result]) -> list[tuple[int, float, Any]]:
 def checkpoint(task: TaskInfo, config_id: int = 0) -> dict[str, Any]:
     """What a pipeline's checkpoint holds."""
     return torch.load(task.pipeline_dir(config_id) / "last.ckpt", weights_only=True)
+
+
+class AtOnce:
+    """A thread whose work is done when it is started."""
+
+    def __init__(self, target: Callable[..., None], args: tuple[Any, ...], name: str) -> None:
+        self.work: list[Callable[[], None]] = [lambda: target(*args)]
+
+    def start(self) -> None:
+        self.join()
+
+    def join(self) -> None:
+        while self.work:
+            self.work.pop()()
+
+    def is_alive(self) -> bool:
+        return bool(self.work)
+
+
+class Late(AtOnce):
+    """A thread that does nothing until somebody waits for it."""
+
+    def start(self) -> None:
+        pass

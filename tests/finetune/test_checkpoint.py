@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pipelines import PLAIN, RICH, checkpoint, forget, learned, run
+from pipelines import PLAIN, RICH, AtOnce, Late, checkpoint, forget, learned, run
 from qtt.errors import ConfigError
 from qtt.finetune.cv.classification import finetune_script, objective, writer
 from qtt.finetune.cv.classification.checkpoint import NAME, Progress, load_checkpoint, save_checkpoint
@@ -23,30 +23,6 @@ from qtt.types import TaskInfo, Trial
 
 MakeTask = Callable[..., TaskInfo]
 pytestmark = pytest.mark.usefixtures("cold")
-
-
-class AtOnce:
-    """A thread whose work is done when it is started."""
-
-    def __init__(self, target: Callable[..., None], args: tuple[Any, ...], name: str) -> None:
-        self.work: list[Callable[[], None]] = [lambda: target(*args)]
-
-    def start(self) -> None:
-        self.join()
-
-    def join(self) -> None:
-        while self.work:
-            self.work.pop()()
-
-    def is_alive(self) -> bool:
-        return bool(self.work)
-
-
-class Late(AtOnce):
-    """A thread that does nothing until somebody waits for it."""
-
-    def start(self) -> None:
-        pass
 
 
 def test_weights_that_reach_the_incumbents_score_are_left_for_the_tuner(make_task: MakeTask) -> None:

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from pipelines import PLAIN, checkpoint, forget, learned, run
+from pipelines import PLAIN, Late, checkpoint, forget, learned, run
 from qtt.evaluation.process import ProcessEvaluator
-from qtt.finetune.cv.classification import finetune_script
+from qtt.finetune.cv.classification import finetune_script, writer
 from qtt.finetune.cv.classification.writer import CheckpointError
 from qtt.optimizers.random import EpochwiseRandomOptimizer
 from qtt.runs.journal import Entry, Journal
@@ -110,7 +110,10 @@ def _results(folder: Path) -> list[tuple[tuple[int, int], tuple[float, Any] | No
     return [((r.config_id, r.fidelity), (r.score, dict(r.info)) if r.succeeded else None) for r in results]
 
 
-def test_a_disk_that_is_really_full(make_task: MakeTask, small_disk: Path) -> None:
+def test_a_disk_that_is_really_full(
+    make_task: MakeTask, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "Thread", Late)  # else the step may hear of it before it ends
     forget()
     expected = learned(run(make_task(work_dir=None), PLAIN, 4))
     forget()
