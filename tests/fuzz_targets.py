@@ -8,7 +8,8 @@ import io
 import json
 import shutil
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,6 +70,17 @@ def found(name: str) -> list[bytes]:
     return [file.read_bytes() for file in sorted((FOUND / name).glob("*"))]
 
 
+@contextmanager
+def _put_back(*files: Path) -> Iterator[None]:
+    """Files have their content again when this ends."""
+    before = [file.read_bytes() for file in files]
+    try:
+        yield
+    finally:
+        for file, content in zip(files, before, strict=True):
+            file.write_bytes(content)
+
+
 def _journal_seeds(folder: Path) -> list[bytes]:
     journal = Journal(folder / "seed.jsonl")
     for epoch in (1, 2):
@@ -108,19 +120,15 @@ def _read_artifact(data: bytes, folder: Path) -> None:
         shutil.copytree(MICRO, folder / "micro")
     name = ARTIFACT_FILES[data[0] % len(ARTIFACT_FILES)]
     file, facts = folder / "micro" / name, folder / "micro" / "artifact.json"
-    before = file.read_bytes(), facts.read_bytes()
-    try:
+    with _put_back(file, facts):
         file.write_bytes(data[1:])
         if file != facts:
-            told = json.loads(before[1])
+            told = json.loads(facts.read_bytes())
             told["sha256"][name] = hashlib.sha256(data[1:]).hexdigest()
             facts.write_text(json.dumps(told))
         artifact = read_artifact(folder / "micro")
         artifact.config_manager()
         MetaPerformance.from_tensors(artifact.features, artifact.performance, 1)
-    finally:
-        file.write_bytes(before[0])
-        facts.write_bytes(before[1])
 
 
 def _write_table(folder: Path) -> Path:
@@ -144,19 +152,15 @@ def _read_table(data: bytes, folder: Path) -> None:
         _write_table(folder)
     name = f"{TABLE_FILES[data[0] % 4]}.parquet"
     file, manifest = table / name, table / "manifest.json"
-    before = file.read_bytes(), manifest.read_bytes()
-    try:
+    with _put_back(file, manifest):
         file.write_bytes(data[1:])
-        told = json.loads(before[1])
+        told = json.loads(manifest.read_bytes())
         told["sha256"][name] = hashlib.sha256(data[1:]).hexdigest()
         manifest.write_text(json.dumps(told))
         opened = CurveTable.load(table)
         for dataset in opened.datasets:
             opened.metafeatures(dataset)
             opened.curves(dataset)
-    finally:
-        file.write_bytes(before[0])
-        manifest.write_bytes(before[1])
 
 
 RUN_FILES = ("candidates.json", "task.json", "search.json", "end.json", "environment.json", "journal.jsonl")
@@ -203,16 +207,13 @@ def _read_run(data: bytes, folder: Path) -> None:
     if not run.is_dir():
         _write_run(folder)
     file = run / RUN_FILES[data[0] % len(RUN_FILES)]
-    before = file.read_bytes()
-    try:
+    with _put_back(file):
         file.write_bytes(data[1:])
         record = RunRecord.load(run)
         pipeline_table(record.history, record.candidates)
         cost_table(record)
         kept_table(record)
         record.task_here()
-    finally:
-        file.write_bytes(before)
 
 
 def _hub_seeds(folder: Path) -> list[bytes]:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,11 @@ from qtt.metatraining import fit_networks, fit_prior, fit_residual
 from qtt.metatraining.fit import Arrays, Fitted, fit
 from qtt.metatraining.runs import LAST_FIDELITY, Runs
 from qtt.optimizers.base import CandidateOptimizer
+from qtt.optimizers.quick import QuickTune
 from qtt.predictors.base import SearchTask
+from qtt.predictors.failure import FailureRate
+from qtt.predictors.meta import MetaPerformance
+from qtt.predictors.meta_cost import MetaCost
 from qtt.testing import SyntheticCurves, SyntheticSpace, play
 from qtt.types import MetaFeatures
 
@@ -87,6 +92,19 @@ def fitted() -> Fitted:
     with pytest.MonkeyPatch.context() as patch:
         quick_settings(patch, trees=15, steps=60, epochs=6)
         return fit(datasets(), seed=0, stages=PlainStages())
+
+
+def meta_learned(seed: int = 0, **settings: Any) -> QuickTune:
+    """Quick-Tune with the predictors of `fitted`."""
+    weights = fitted()
+    return QuickTune(
+        SPACE,
+        performance=MetaPerformance.from_tensors(weights.spec, weights.performance),
+        cost=MetaCost.from_tensors(weights.spec, weights.cost),
+        failure=FailureRate.from_tensors(weights.spec, weights.cost),
+        seed=seed,
+        **settings,
+    )
 
 
 def best_over_time(optimizer: CandidateOptimizer, budgets: Sequence[float]) -> float:

@@ -42,10 +42,10 @@ def test_the_command_is_repeated_elsewhere_and_bounded_by_epochs(run: Path, tmp_
         "+dataset={_target_: os.system, command: ls}",
         "search_space.function=evil.f",
         "objective.function=evil:f",
-        "--config-dir=/tmp/evil",
+        "--config-dir=/srv/evil",
         "-m",
-        "hydra.searchpath=[file:///tmp/evil]",
-        "+hydra.searchpath=[file:///tmp/evil]",
+        "hydra.searchpath=[file:///srv/evil]",
+        "+hydra.searchpath=[file:///srv/evil]",
     ],
 )
 def test_code_that_a_folder_names_is_not_run(run: Path, tmp_path: Path, argument: str) -> None:

@@ -5,6 +5,7 @@ import random
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -58,7 +59,7 @@ class OnADisk:
 
     def missing(self) -> str:
         """Why this cannot be done here."""
-        return mountable(Path(f"/tmp/qtt-faults-mount-{os.getpid()}"))
+        return mountable(Path(tempfile.gettempdir()) / f"qtt-faults-mount-{os.getpid()}")
 
     def inject(self, folder: Path, draw: random.Random) -> int:
         """See `Injection.inject`."""

@@ -41,8 +41,8 @@ def trap(tmp_path: Path) -> Path:
     [
         "hf-hub:someone/model",
         "hf_hub:someone/model",
-        "local-dir:/tmp/model",
-        "/tmp/model",
+        "local-dir:/srv/model",
+        "/srv/model",
         "../model",
         "timm/resnet18",
         "resnet18\n",
@@ -58,7 +58,7 @@ def test_names_lead_nowhere_else(name: Any) -> None:
 @pytest.mark.parametrize(
     "weights",
     [
-        "/tmp/a.safetensors",
+        "/srv/a.safetensors",
         "../a.safetensors",
         "b/../../a.safetensors",
         "a.pth",

@@ -6,25 +6,16 @@ from qtt.optimizers.lookahead import SCREENED
 from qtt.optimizers.quick import QuickTune
 from qtt.predictors.cost import PhysicalCost
 from qtt.predictors.failure import FailureRate
-from qtt.predictors.meta import MetaPerformance
-from qtt.predictors.meta_cost import MetaCost
 from qtt.predictors.performance import DeepKernelGP
 from qtt.predictors.prior import BLOCK
 from qtt.testing import METAFEATURES, SyntheticCurves
-from synthetic_runs import SPACE, fitted
+from synthetic_runs import SPACE, meta_learned
 
 COUNT = max(BLOCK, SCREENED) + 76
 
 
 def warm():
-    weights = fitted()
-    return QuickTune(
-        SPACE,
-        performance=MetaPerformance.from_tensors(weights.spec, weights.performance),
-        cost=MetaCost.from_tensors(weights.spec, weights.cost),
-        failure=FailureRate.from_tensors(weights.spec, weights.cost),
-        proposals=2,
-    )
+    return meta_learned(proposals=2)
 
 
 def cold():

@@ -5,24 +5,9 @@ import numpy as np
 from qtt.optimizers import RandomOptimizer
 from qtt.optimizers.quick import QuickTune
 from qtt.predictors.cost import PhysicalCost
-from qtt.predictors.failure import FailureRate
-from qtt.predictors.meta import MetaPerformance
-from qtt.predictors.meta_cost import MetaCost
 from qtt.predictors.performance import DeepKernelGP
 from qtt.testing import METAFEATURES, OptimizerContract
-from synthetic_runs import SPACE, best_over_time, fitted
-
-
-def meta_learned(seed=0, **settings):
-    weights = fitted()
-    return QuickTune(
-        SPACE,
-        performance=MetaPerformance.from_tensors(weights.spec, weights.performance),
-        cost=MetaCost.from_tensors(weights.spec, weights.cost),
-        failure=FailureRate.from_tensors(weights.spec, weights.cost),
-        seed=seed,
-        **settings,
-    )
+from synthetic_runs import SPACE, best_over_time, meta_learned
 
 
 def cold(seed):
