@@ -51,23 +51,23 @@ def check_card(card: Any) -> None:
             f"{whose} has timm_name={str(card.timm_name)[:80]!r}, which is no plain name of a timm model "
             "such as 'resnet18.a1_in1k'. Names that lead to other places are not followed."
         )
-    if card.weights is not None and not is_plain_path(card.weights):
+    if card.weights is not None and not _is_plain_path(card.weights):
         raise ConfigError(
             f"{whose} has weights={str(card.weights)[:80]!r}. Expected the name of a {WEIGHTS} file within "
             "the weights folder, without '..' and not absolute."
         )
-    check_arguments(card.create_kwargs, whose)
+    _check_arguments(card.create_kwargs, whose)
     _check_figures(card, whose)
 
 
-def is_plain_path(path: object) -> bool:
+def _is_plain_path(path: object) -> bool:
     """Whether a card's `weights` names a safetensors file within a folder, and nothing outside of it."""
     if not isinstance(path, str) or not path.endswith(WEIGHTS):
         return False
     return all(PART.fullmatch(part) for part in path.split("/"))
 
 
-def check_arguments(arguments: Iterable[tuple[str, Any]], whose: str) -> None:
+def _check_arguments(arguments: Iterable[tuple[str, Any]], whose: str) -> None:
     """See whether arguments of `timm.create_model` are among `ARCHITECTURE`, with plain values.
 
     Raises:

@@ -93,7 +93,7 @@ class KeptModel:
         if self.sha256 is not None and file_sha256(self.weights) != self.sha256:
             raise ConfigError(
                 f"{self.weights} is not the file that was kept: its checksum differs from that in {FACTS}. "
-                f"Copy it anew, or take another network of the run (--model)."
+                "Copy it anew, or take another network of the run (--model)."
             )
 
     def _known_sha256(self) -> str | None:

@@ -160,7 +160,7 @@ class SearchLoop:
 
     def _restore(self) -> None:
         """Tell the optimizer what earlier runs journaled; it proposes again what it proposed then."""
-        self._check_entries()
+        check_entries(self._entries, len(self._folder.candidates()), self._folder.journal.path)
         known = len(self._optimizer.history)  # a second run of the same tuner has told these already
         try:
             self._optimizer.tell([entry.result for entry in self._entries[known:]])
@@ -336,9 +336,6 @@ class SearchLoop:
             return f"{end}; more candidates would use the rest of the budget."
         reason, times = Counter(failed.values()).most_common(1)[0]
         return f"Every pipeline failed; {times} of {count} because: {reason}"
-
-    def _check_entries(self) -> None:
-        check_entries(self._entries, len(self._folder.candidates()), self._folder.journal.path)
 
 
 def notes(optimizer: Optimizer, task: TaskInfo) -> tuple[str, ...]:
