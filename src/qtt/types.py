@@ -75,7 +75,7 @@ class Result:
     cost: seconds of this step alone, > 0.
     info: JSON-able details (loss, reason of a failure, …). Names that mean the same in every task: `stderr`,
         the standard error of the score; `examples`, how many it is of; `baseline`, what the majority class
-        alone would score.
+        alone would score; `estimate`, see `estimate`.
     """
 
     config_id: int
@@ -103,6 +103,15 @@ class Result:
     def succeeded(self) -> bool:
         """Whether the epoch finished with a score."""
         return self.status is Status.SUCCESS
+
+    @property
+    def estimate(self) -> float:
+        """What the score is thought to be on other examples, by which incumbents are chosen.
+
+        As reported in `info`, where the objective or the search knows better than the score itself.
+        """
+        reported = self.reported("estimate")
+        return self.score if reported is None or not math.isfinite(reported) else reported
 
     def reported(self, name: str) -> float | None:
         """A number that the objective reported in `info`, None where it did not."""
@@ -191,7 +200,8 @@ class TaskInfo:
     work_dir: folder for the checkpoints of this search; None: the objective keeps nothing on disk.
     models: cards of the models that configs name; filled in by the tuner from the optimizer's candidates.
     weights_dir: local folder with `<timm_name>.safetensors`.
-    best_score: incumbent's score; a pipeline that reaches it keeps its weights beside its checkpoint.
+    best_score: what a pipeline must reach to become the incumbent; it keeps the weights of an epoch that does
+        beside its checkpoint.
     settings: JSON-able settings of the objective (image size bound, workers, precision, …).
     image_size: median shorter side of the training images in pixels; None: not known.
     source: how the images below `path` are laid out, JSON-able; empty for folders train/<class>,

@@ -283,7 +283,8 @@ class QuickTune(CandidateOptimizer):
         if incumbent is None:
             return self._chance()
         # without a description scores are anything, and chance says nothing
-        return float(incumbent.score if self.metafeatures is None else max(incumbent.score, self._chance()))
+        best = incumbent.estimate
+        return float(best if self.metafeatures is None else max(best, self._chance()))
 
     def _weight_of_costs(self, seconds: Array) -> float:
         """α of EI / cost^α: from 1 towards 0 as a search that begins with probes comes to its last tries.

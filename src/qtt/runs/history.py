@@ -10,13 +10,15 @@ from qtt.types import Result, Status
 class Observation:
     """One finished epoch of a pipeline.
 
-    stderr: standard error of the score, where it is known. pace: seconds that another such epoch takes, where
-    the objective says that `cost` is not that, because it found or made what others will use.
+    estimate: see `Result`. stderr: standard error of the score, where it is known. pace: seconds that another
+    such epoch takes, where the objective says that `cost` is not that, because it found or made what others
+    will use.
     """
 
     fidelity: int
     score: float
     cost: float
+    estimate: float
     stderr: float | None = None
     pace: float | None = None
 
@@ -36,8 +38,9 @@ class History:
     A repeated (config_id, fidelity) replaces the earlier observation, so that a pipeline restarted after its
     checkpoint was evicted has one curve.
 
-    Of a pipeline's epochs with equal scores the last counts as its best: on some hundred validation examples
-    ties are frequent, and the end of a schedule mostly is the better one. Of pipelines it is the first.
+    Better is what has the higher estimate (see `Result`), which mostly is the score. Of a pipeline's epochs
+    with equal ones the last counts as its best: on some hundred validation examples ties are frequent, and
+    the end of a schedule mostly is the better one. Of pipelines it is the first.
     """
 
     def __init__(self, results: Iterable[Result] = ()) -> None:
@@ -66,13 +69,14 @@ class History:
             result.fidelity,
             result.score,
             result.cost,
+            result.estimate,
             result.reported("stderr"),
             result.reported("pace"),
         )
         self._sorted.pop(result.config_id, None)
         self._evaluations += 1
         self._last[result.config_id] = max(result.fidelity, self._last.get(result.config_id, 0))
-        best = max(seen.score for seen in curve.values())
+        best = max(seen.estimate for seen in curve.values())
         if result.config_id not in self._reached or self._reached[result.config_id][0] != best:
             self._reached[result.config_id] = best, len(self._results)
         if self._incumbent is None or self._is_better(result, self._incumbent):
@@ -130,22 +134,22 @@ class History:
 
     def best(self, config_id: int) -> Observation | None:
         """The pipeline's best observation, the last among equals; None when it was never seen."""
-        return max(self.curve(config_id), key=lambda seen: (seen.score, seen.fidelity), default=None)
+        return max(self.curve(config_id), key=lambda seen: (seen.estimate, seen.fidelity), default=None)
 
     def ranking(self) -> list[int]:
-        """Ids of observed pipelines by falling best score; of equal ones, the one that reached it first."""
+        """Ids of observed pipelines, the best first; of equal ones, the one that reached it first."""
 
         def place(config_id: int) -> tuple[float, int]:
-            score, when = self._reached[config_id]
-            return -score, when
+            estimate, when = self._reached[config_id]
+            return -estimate, when
 
         return sorted(self._curves, key=place)
 
     @staticmethod
     def _is_better(result: Result, than: Result) -> bool:
         if result.config_id != than.config_id:
-            return result.score > than.score
-        return (result.score, result.fidelity) > (than.score, than.fidelity)
+            return result.estimate > than.estimate
+        return (result.estimate, result.fidelity) > (than.estimate, than.fidelity)
 
 
 class ChangedCurves:

@@ -17,6 +17,7 @@ from qtt.optimizers.base import Optimizer
 from qtt.runs.folder import END, RunFolder
 from qtt.runs.history import History
 from qtt.runs.record import check_entries
+from qtt.search.estimates import Estimates
 from qtt.search.faults import Suspicion, patiently
 from qtt.search.misses import ended_early, missed
 from qtt.search.quota import DiskQuota
@@ -90,6 +91,7 @@ class SearchLoop:
         self._trackers = TrackerGroup(trackers)
         self._entries = tuple(folder.journal.read())
         self._history = History(entry.result for entry in self._entries)
+        self._estimates = Estimates()
         self._pace = Pace(self._entries)
         self._preflight = preflight
         self._begin = clock.now() - (self._entries[-1].elapsed if self._entries else 0.0)
@@ -231,7 +233,7 @@ class SearchLoop:
         """Run a step and record its results; the fault of the world that it met, which enters no record."""
         begin = self._clock.now()
         self._step = trial, begin
-        step, task = self._within_budget(trial), self._task_now()
+        step, task = self._within_budget(trial), self._task_now(trial)
         seconds, watched = self._limit(step)
         fault, last = None, None
         for last in self._evaluator.evaluate(step, task, seconds):
@@ -263,15 +265,16 @@ class SearchLoop:
         watched = limit is not None and (left is None or limit < left)
         return (limit if watched else left), watched
 
-    def _task_now(self) -> TaskInfo:
+    def _task_now(self, trial: Trial) -> TaskInfo:
         """The task with what has changed since the search began: the score to beat, models of proposals."""
-        best = self._history.incumbent
-        models = self._optimizer.candidates.models
-        return replace(self._task, best_score=None if best is None else best.score, models=models)
+        candidates = self._optimizer.candidates
+        to_reach = self._estimates.to_reach(trial.config_id, self._history, candidates)
+        return replace(self._task, best_score=to_reach, models=candidates.models)
 
     def _record(self, result: Result) -> None:
         if result.succeeded and result.fidelity <= self._history.fidelity(result.config_id):
             return  # a step that was cut short is asked again and may report what it finished before
+        result = self._estimates.with_estimate(result, self._history, self._optimizer.candidates)
         elapsed = self._elapsed()
         with interrupts_held():  # journal, history, optimizer and incumbent know the same
             self._keep(result, elapsed)

@@ -70,4 +70,6 @@ def legend(history: History, metric: str) -> str:
         text += "; ±: its standard error"
         tied = len(ties(history))
         text += f"; {TIE}: within that of the best, a tie ({tied})" if tied else "; no tie with the best"
+    if any(seen.succeeded and seen.score > best.score for seen in history):
+        text += "; the best is so by its estimate, which counts a part of gains over probes as luck"
     return text + (f"; majority baseline: {known.baseline:.4f}" if known.baseline is not None else "") + "."
