@@ -16,8 +16,8 @@ from qtt.tracking.console import ConsoleTracker
 from qtt.types import Candidates, ModelCard, Result, TaskInfo, Trial
 
 TASK = TaskInfo(path=Path("digits"))
-CHECKPOINT = 3_000_000
-QUOTA = 20_000_000
+CHECKPOINT = 30_000_000
+QUOTA = 200_000_000
 
 
 def _bytes(folder: Path) -> int:

@@ -21,7 +21,7 @@ from qtt.search.estimates import Estimates
 from qtt.search.faults import Suspicion, patiently
 from qtt.search.misses import ended_early, missed
 from qtt.search.quota import DiskQuota
-from qtt.search.watchdog import Pace, Watchdog, predicted_seconds
+from qtt.search.watchdog import Pace, Watch, Watchdog, predicted_seconds
 from qtt.space.horizon import last_epoch
 from qtt.support.clock import Clock
 from qtt.support.files import write_json
@@ -234,14 +234,12 @@ class SearchLoop:
         begin = self._clock.now()
         self._step = trial, begin
         step, task = self._within_budget(trial), self._task_now(trial)
-        seconds, watched = self._limit(step)
+        watch = self._watch(step)
         fault, last = None, None
-        for last in self._evaluator.evaluate(step, task, seconds):
-            gave_up = bool(last.info.get(GAVE_UP))
-            hung = watched and last.status is Status.TIMEOUT and not gave_up
-            result = self._watchdog.hung(step, last.cost) if hung else last
+        for last in self._evaluator.evaluate(step, task, watch.seconds):
+            result = watch.judged(last, step)
             fault = self._suspicion.fault(result)
-            if fault is None and not gave_up:
+            if fault is None and not result.info.get(GAVE_UP):
                 self._record(result)
         if fault is None and ended_early(last, step):
             self._record(missed(step, self._history, self._clock.now() - begin))
@@ -258,12 +256,10 @@ class SearchLoop:
         last = self._history.fidelity(trial.config_id) + left
         return trial if trial.fidelity <= last else replace(trial, fidelity=last)
 
-    def _limit(self, trial: Trial) -> tuple[float | None, bool]:
-        """Seconds that a step may take, and whether it has hung if it takes longer."""
-        left, predicted = self._seconds_left(), predicted_seconds(self._optimizer)
+    def _watch(self, trial: Trial) -> Watch:
+        predicted = predicted_seconds(self._optimizer)
         limit = self._watchdog.limit(trial, self._history, predicted, self._pace.scale)
-        watched = limit is not None and (left is None or limit < left)
-        return (limit if watched else left), watched
+        return self._watchdog.watch(trial, limit, self._seconds_left())
 
     def _task_now(self, trial: Trial) -> TaskInfo:
         """The task with what has changed since the search began: the score to beat, models of proposals."""

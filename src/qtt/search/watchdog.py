@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from statistics import median
 
 from qtt.errors import ConfigError
-from qtt.evaluation.step import failure
+from qtt.evaluation.step import GAVE_UP, failure
 from qtt.optimizers.base import Optimizer, Outlook
 from qtt.runs.history import History
 from qtt.runs.journal import Entry
-from qtt.types import Result, Trial
+from qtt.types import Result, Status, Trial
 
 REPEATED = 2.0
 """Times what the epochs before a step took are granted, too: without a checkpoint they are repeated."""
@@ -55,13 +55,32 @@ class Watchdog:
         done = history.fidelity(trial.config_id)
         return max(self.floor, scale * epoch * (self.factor * (trial.fidelity - done) + REPEATED * done))
 
-    def hung(self, trial: Trial, seconds: float) -> Result:
-        """The failure of a pipeline whose step was ended after so many seconds."""
+    def watch(self, trial: Trial, limit: float | None, left: float | None) -> "Watch":
+        """What bounds a step: its limit, or the seconds left of a budget where they are fewer; None: nothing."""
+        if limit is None or (left is not None and left <= limit):
+            return Watch(left, None)
         reason = (
-            f"Hung: its step until epoch {trial.fidelity} was ended after {seconds:.0f} s, far beyond what "
+            f"Hung: its step until epoch {trial.fidelity} was ended after {{seconds:.0f}} s, far beyond what "
             f"was expected (hang_factor {self.factor:g}, hang_floor {self.floor:g} s)."
         )
-        return failure(trial, reason, seconds)
+        return Watch(limit, reason)
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What bounds one step.
+
+    seconds: that it may take; None: as long as it likes. hung: why it fails beyond them; None: it does not.
+    """
+
+    seconds: float | None
+    hung: str | None
+
+    def judged(self, result: Result, trial: Trial) -> Result:
+        """A result of the step: where it ran out of time by hanging, the failure of its pipeline."""
+        if self.hung is None or result.status is not Status.TIMEOUT or result.info.get(GAVE_UP):
+            return result
+        return failure(trial, self.hung.format(seconds=result.cost), result.cost)
 
 
 class Pace:
