@@ -56,7 +56,7 @@ class Watchdog:
         return max(self.floor, scale * epoch * (self.factor * (trial.fidelity - done) + REPEATED * done))
 
     def watch(self, trial: Trial, limit: float | None, left: float | None) -> "Watch":
-        """What bounds a step: its limit, or the seconds left of a budget where they are fewer; None: nothing."""
+        """What bounds a step: its limit, or the seconds left of a budget where these are fewer."""
         if limit is None or (left is not None and left <= limit):
             return Watch(left, None)
         reason = (
