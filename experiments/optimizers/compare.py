@@ -106,7 +106,7 @@ class Searches:
 
     @property
     def critical_difference(self) -> float:
-        """Of mean ranks, beyond which two policies differ (Nemenyi's test; Demšar 2006, JMLR, section 3.2.2)."""
+        """Of mean ranks, beyond which two policies differ (Nemenyi; Demšar 2006, JMLR, 3.2.2)."""
         p, d = len(self.policies), len(self.datasets)
         q = float(stats.studentized_range.ppf(1 - LEVEL, p, np.inf)) / np.sqrt(2.0)
         return q * float(np.sqrt(p * (p + 1) / (6.0 * d)))
@@ -187,7 +187,9 @@ def cliques(places: Array, difference: float) -> list[tuple[int, int]]:
 def markdown(table: pd.DataFrame, paired: pd.DataFrame) -> str:
     """The README's table."""
     apart = paired.set_index("policy")
-    lines = ["| policy | 15 min | 1 h | 4 h | 16 h | auc | mean rank | auc less quick's, 95 % | ms a decision |"]
+    lines = [
+        "| policy | 15 min | 1 h | 4 h | 16 h | auc | mean rank | auc less quick's, 95 % | ms a decision |"
+    ]
     lines.append("|---|---|---|---|---|---|---|---|---|")
     for row in table.to_dict("records"):
         cells: list[Any] = [row["policy"], *(_short(row[duration(t)]) for t in summary_times(SECONDS))]
@@ -224,7 +226,9 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     searches = Searches.read(arguments.regret, arguments.policies)
     known = arguments.decisions.is_file()
-    milliseconds = pd.read_csv(arguments.decisions, index_col="policy")["ms"] if known else pd.Series(dtype=float)
+    milliseconds = (
+        pd.read_csv(arguments.decisions, index_col="policy")["ms"] if known else pd.Series(dtype=float)
+    )
     table, paired = searches.table(milliseconds), searches.paired()
     table.to_csv(arguments.out / "table.csv", index=False, float_format="%.5f")
     paired.to_csv(arguments.out / "paired.csv", index=False, float_format="%.5f")

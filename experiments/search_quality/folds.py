@@ -10,12 +10,13 @@ make one comparison, by the contract of `python -m qtt.benchmark`. Interrupted, 
   RESULTS/auc.csv          policy, dataset, auc: mean over seeds
   RESULTS/paired.csv       policy, difference to quick in auc, its standard error, wins of quick
   RESULTS/regret.csv       regret.csv less the epochs that changed nothing
+  RESULTS/decisions.csv    policy, ms, ms99: milliseconds of a decision, mean and 99 %
 """
 
 import argparse
 import shutil
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,6 +75,11 @@ CONTESTANTS = (
     Contestant("asha", "optimizer=asha", seeded=True),
     Contestant("random", "optimizer=random", seeded=True),
 )
+RIVALS = tuple(
+    Contestant(name, f"optimizer={name}", seeded=True)
+    for name in ("optuna", "optuna_halving", "optuna_gp", "smac", "dehb", "syne_asha", "bohb", "dyhpo")
+)
+"""Optimizers of other libraries (extra `optimizers`); experiments/optimizers compares them."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +125,7 @@ def main() -> None:
     arguments = _arguments()
     console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
     study = Study(arguments.out)
-    contestants = [entry for entry in CONTESTANTS if entry.name in arguments.policies]
+    contestants = [entry for entry in (*CONTESTANTS, *RIVALS) if entry.name in arguments.policies]
     trials = prepare(
         study, contestants, arguments.folds, arguments.datasets, arguments.seeds, arguments.seconds, console
     )
@@ -173,6 +179,7 @@ def write_results(comparison: Comparison, out: Path, results: Path) -> None:
     auc(comparison).to_csv(results / "auc.csv", index=False, float_format="%.5f")
     paired(comparison).to_csv(results / "paired.csv", index=False, float_format="%.5f")
     changes(comparison).to_csv(results / "regret.csv", index=False, float_format="%.5f")
+    decisions(comparison).to_csv(results / "decisions.csv", index=False, float_format="%.3f")
 
 
 def auc(comparison: Comparison) -> pd.DataFrame:
@@ -214,10 +221,17 @@ def changes(comparison: Comparison) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["policy", "dataset", "seed", "seconds", "regret"])
 
 
+def decisions(comparison: Comparison) -> pd.DataFrame:
+    """Milliseconds of a decision, on average and at the 99th of 100: policy, ms, ms99."""
+    rows = [(name, comparison.decision_seconds(name) * 1e3) for name in comparison.policies]
+    table = [(name, ms.mean(), np.quantile(ms, 0.99)) for name, ms in rows if len(ms)]
+    return pd.DataFrame(table, columns=["policy", "ms", "ms99"])
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Regret on datasets that meta-training has not seen.")
-    names: Iterable[str] = [entry.name for entry in CONTESTANTS]
-    parser.add_argument("--policies", nargs="+", default=list(names), choices=list(names), metavar="NAME")
+    own, rivals = ([entry.name for entry in entries] for entries in (CONTESTANTS, RIVALS))
+    parser.add_argument("--policies", nargs="+", default=own, choices=[*own, *rivals], metavar="NAME")
     parser.add_argument("--folds", nargs="+", type=int, default=[0, 1, 2], choices=(0, 1, 2), metavar="K")
     parser.add_argument("--datasets", nargs="+", help="of these folds; default: all")
     parser.add_argument("--seeds", type=int, default=5, help="searches of each policy that draws anything")
