@@ -31,7 +31,7 @@ HORIZONS = (1, 2, 3, 5, 8, 12, 20, 32, 50)
 
 ACQUISITIONS = ("horizons", "multi_fidelity")
 
-ONE_PROBE, ALL_PROBES = 0.15, 0.6
+ONE_PROBE, ALL_PROBES = 0.25, 0.6
 """What one linear probe may take of the seconds that are left, and all of them of the whole budget, while a
 finetuning could still be finished."""
 

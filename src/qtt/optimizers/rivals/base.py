@@ -76,7 +76,7 @@ class Library(ABC):
         return True
 
 
-@dataclass
+@dataclass(eq=False)
 class Job:
     """A proposal under way. seen: its pipeline's epochs that the library was shown."""
 
