@@ -66,7 +66,7 @@ LOWEST := .venv-lowest
 .PHONY: test-lowest
 test-lowest: $(BIN)/uv  ## the tests with the oldest versions that pyproject.toml admits, in an environment of their own
 	@test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
-	@$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --editable '.[dev]'
+	@$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --editable '.[dev]' uv
 	@# old packages warn of newer ones that they bring along
 	@OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -W default -n auto --dist loadfile $(ARGS)
 
@@ -143,6 +143,18 @@ bench-optimizer: $(VENV)/.installed-dev  ## how long the optimizer thinks betwee
 search-quality: $(VENV)/.installed-dev  ## hours: regret, calibration and ranking on datasets left out in turn
 	@$(BIN)/python $(SEARCH_QUALITY)/folds.py --results $(SEARCH_QUALITY)/results $(ARGS)
 	@$(BIN)/python $(SEARCH_QUALITY)/calibration.py --results $(SEARCH_QUALITY)/results
+
+RIVALS := optuna optuna_halving optuna_gp smac dehb syne_asha bohb
+
+.PHONY: compare-optimizers
+compare-optimizers: $(VENV)/.installed-dev  ## an hour or two: other libraries' optimizers on the recorded curves
+	@$(BIN)/python $(SEARCH_QUALITY)/folds.py --policies $(RIVALS) --out runs/optimizers \
+		--results experiments/optimizers/results $(ARGS)
+	@$(BIN)/python experiments/optimizers/compare.py
+
+.PHONY: tables
+tables: $(VENV)/.installed-dev  ## tables and figures of the experiments, again from their committed results
+	@$(BIN)/python experiments/optimizers/compare.py --check
 
 .PHONY: figures
 figures: $(VENV)/.installed  ## draw who imports whom in src/qtt, before there were rooms and now

@@ -78,7 +78,7 @@ def summary(runs: pd.DataFrame) -> str:
 
 def every_method(runs: pd.DataFrame) -> str:
     """Markdown, a row a method: accuracy on validation / test for every dataset and model."""
-    cells = list(runs.groupby(["dataset", "model"], sort=False).groups)
+    cells = list(runs[["dataset", "model"]].drop_duplicates().itertuples(index=False, name=None))
     lines = ["| method | " + " | ".join(f"{dataset}, {model}" for dataset, model in cells) + " |"]
     lines.append("|---" * (len(cells) + 1) + "|")
     for (method, size, epochs), group in runs.groupby(["method", "image_size", "epochs"], sort=False):

@@ -1,17 +1,19 @@
 """Tables and figures of the comparison, from the regret of every search: the same ones every time.
 
-python experiments/optimizers/compare.py [REGRET.csv …] [--decisions DECISIONS.csv] [--out DIR]
+python experiments/optimizers/compare.py [REGRET.csv …]
+python experiments/optimizers/compare.py --check
 
 Reads policy, dataset, seed, seconds, regret (a row for each epoch that changed the regret), and writes
-  DIR/table.csv       policy, regret at four times, auc, its standard error, mean rank, ms a decision
-  DIR/paired.csv      policy, auc less quick's: mean over datasets and its 95 % interval, wins of quick
-  DIR/regret.png, ranks.png and the same as SVG
-and prints the table in Markdown.
+  results/table.csv       policy, regret at four times, auc, its standard error, mean rank, ms a decision
+  results/paired.csv      policy, auc less quick's: mean over datasets and its 95 % interval, wins of quick
+  results/regret.png, ranks.png and the same as SVG
+and the table of README.md.
 
 Notation: p policies, d datasets, s seeds, t times.
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +30,14 @@ from qtt.benchmarking.regret import SECONDS, Average, grid, ranks, regret_at, su
 from qtt.benchmarking.wording import duration
 
 HERE = Path(__file__).parent
+README, RESULTS = HERE / "README.md", HERE / "results"
+RAW = [HERE.parent / "search_quality/results/regret.csv", RESULTS / "regret.csv"]
+BEGIN, END = "<!-- table: written by compare.py -->", "<!-- end of the table -->"
 QUICK = "quick"
+POLICIES = (
+    *(QUICK, "quick_paper", "no_meta", "asha", "random"),
+    *("optuna", "optuna_halving", "optuna_gp", "smac", "dehb", "syne_asha", "bohb"),
+)
 DRAWS = 10_000
 """Bootstrap samples of datasets, for intervals of paired differences."""
 LEVEL = 0.05
@@ -214,27 +223,52 @@ def _save(figure: Figure, path: Path) -> None:
     figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
 
 
+def with_table(readme: str, table: str) -> str:
+    """A README with this table between its marks."""
+    before, rest = readme.split(BEGIN)
+    return f"{before}{BEGIN}\n{table}\n{END}{rest.split(END)[1]}"
+
+
+def read(regret: Sequence[Path], results: Path) -> tuple[Searches, pd.DataFrame, pd.DataFrame]:
+    """The searches of the experiment, with their table and paired differences."""
+    searches = Searches.read(regret, POLICIES)
+    milliseconds = pd.read_csv(results / "decisions.csv", index_col="policy")["ms"]
+    return searches, searches.table(milliseconds), searches.paired()
+
+
+def out_of_date() -> list[str]:
+    """What of the experiment's folder does not follow from its raw results."""
+    _, table, paired = read(RAW, RESULTS)
+    readme = README.read_text(encoding="utf-8")
+    current = {
+        README: (readme, with_table(readme, markdown(table, paired))),
+        RESULTS / "table.csv": ((RESULTS / "table.csv").read_text(), _csv(table)),
+        RESULTS / "paired.csv": ((RESULTS / "paired.csv").read_text(), _csv(paired)),
+    }
+    return [str(path) for path, (there, now) in current.items() if there != now]
+
+
+def _csv(table: pd.DataFrame) -> str:
+    text: str = table.to_csv(index=False, float_format="%.5f")
+    return text
+
+
 def main() -> None:
-    """Write the tables and figures, and print what the README has of them."""
+    """Write tables, figures and the README's table, or see whether they are those of the raw results."""
     parser = argparse.ArgumentParser(description="Tables and figures of the comparison of optimizers.")
-    raw = [HERE.parent / "search_quality/results/regret.csv", HERE / "results/regret.csv"]
-    parser.add_argument("regret", nargs="*", type=Path, default=raw, help="tables of regret")
-    parser.add_argument("--decisions", type=Path, default=HERE / "results/decisions.csv")
-    parser.add_argument("--policies", nargs="+", help="default: all")
-    parser.add_argument("--out", type=Path, default=HERE / "results")
+    parser.add_argument("regret", nargs="*", type=Path, default=RAW, help="tables of regret")
+    parser.add_argument("--check", action="store_true", help="write nothing, fail where a figure is another")
     arguments = parser.parse_args()
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    searches = Searches.read(arguments.regret, arguments.policies)
-    known = arguments.decisions.is_file()
-    milliseconds = (
-        pd.read_csv(arguments.decisions, index_col="policy")["ms"] if known else pd.Series(dtype=float)
-    )
-    table, paired = searches.table(milliseconds), searches.paired()
-    table.to_csv(arguments.out / "table.csv", index=False, float_format="%.5f")
-    paired.to_csv(arguments.out / "paired.csv", index=False, float_format="%.5f")
-    draw_regret(searches, table["policy"].tolist(), arguments.out)
-    draw_ranks(searches, arguments.out)
-    print(markdown(table, paired))  # noqa: T201
+    if arguments.check:
+        sys.exit("\n".join(f"{name} is not what the results say." for name in out_of_date()))
+    searches, table, paired = read(arguments.regret, RESULTS)
+    (RESULTS / "table.csv").write_text(_csv(table))
+    (RESULTS / "paired.csv").write_text(_csv(paired))
+    draw_regret(searches, table["policy"].tolist(), RESULTS)
+    draw_ranks(searches, RESULTS)
+    text = markdown(table, paired)
+    README.write_text(with_table(README.read_text(encoding="utf-8"), text), encoding="utf-8")
+    print(text)  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ CONTESTANTS = (
 )
 RIVALS = tuple(
     Contestant(name, f"optimizer={name}", seeded=True)
-    for name in ("optuna", "optuna_halving", "optuna_gp", "smac", "dehb", "syne_asha", "bohb", "dyhpo")
+    for name in ("optuna", "optuna_halving", "optuna_gp", "smac", "dehb", "syne_asha", "bohb")
 )
 """Optimizers of other libraries (extra `optimizers`); experiments/optimizers compares them."""
 

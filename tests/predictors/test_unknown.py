@@ -95,7 +95,7 @@ def test_observations_move_other_pipelines_with_the_same_value(name):
     gain = shifts["unknown"] - shifts["known"]
     assert gain[alike].mean() > 0.1 and gain[~alike].mean() < -0.1
     value = alike if name == "norm" else DROPOUT[rest]
-    assert np.corrcoef(gain, value)[0, 1] > 0.7
+    assert np.corrcoef(gain, value)[0, 1] > 0.6
 
 
 @pytest.mark.parametrize("make", [PhysicalCost, lambda: MetaCost.from_tensors(fitted().spec, fitted().cost)])

@@ -2,8 +2,11 @@
 
 from collections.abc import Sequence
 
+import ConfigSpace as Cs
+
 from qtt.optimizers.base import Optimizer
 from qtt.optimizers.rivals.base import LibraryOptimizer
+from qtt.space.config_manager import ConfigManager
 from qtt.testing.contracts import OptimizerContract, play
 from qtt.testing.synthetic import METAFEATURES, SyntheticCurves, SyntheticSpace
 from qtt.types import Result
@@ -46,6 +49,19 @@ class LibraryContract(OptimizerContract):
                 optimizer.tell(result)
                 told.append(result)
 
+    def test_conditions_of_all_kinds_hold(self) -> None:
+        optimizer = self.make(0, max_fidelity=self.max_fidelity)
+        optimizer.config_manager = ConfigManager(conditional_space())
+        optimizer.setup(self.n, METAFEATURES)
+        for step in range(STEPS):
+            trial = optimizer.ask()
+            assert trial is not None
+            optimizer.tell(Result(trial.config_id, trial.fidelity, 0.01 * step, 1.0))
+        assert optimizer.candidates.proposed > 3
+        for config in optimizer.candidates.configs:
+            assert ("child" in config) == (config["kind"] != "c" and config["on"])
+            assert ("other" in config) == (config["kind"] == "c" or not config["on"])
+
     def test_seeds_differ(self) -> None:
         assert len({_order(self.ready(seed)) for seed in range(4)}) > 1
 
@@ -60,6 +76,25 @@ class LibraryContract(OptimizerContract):
             longest = sorted(first, key=history.fidelity)[-max(len(first) // 4, 1) :]
             better.append(_mean([first[i] for i in longest]) - _mean(list(first.values())))
         assert _mean(better) > 0
+
+
+def conditional_space() -> Cs.ConfigurationSpace:
+    """Ranges, integers, and hyperparameters that depend on several others."""
+    space = Cs.ConfigurationSpace(
+        {
+            "x": Cs.Float("x", (1e-4, 1.0), log=True),
+            "n": Cs.Integer("n", (8, 128)),
+            "layers": Cs.OrdinalHyperparameter("layers", [2, 4, 6, 8]),
+            "kind": ["a", "b", "c"],
+            "on": [True, False],
+            "child": (1.0, 2.0),
+            "other": (1.0, 2.0),
+        }
+    )
+    is_on = [Cs.EqualsCondition(space[name], space["on"], name == "child") for name in ("child", "other")]
+    space.add(Cs.AndConjunction(Cs.InCondition(space["child"], space["kind"], ["a", "b"]), is_on[0]))
+    space.add(Cs.OrConjunction(Cs.EqualsCondition(space["other"], space["kind"], "c"), is_on[1]))
+    return space
 
 
 def _order(optimizer: Optimizer) -> tuple[int, ...]:

@@ -1,5 +1,6 @@
 """What turns a library that says "evaluate this configuration at that budget" into steps of freeze-thaw."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -102,9 +103,11 @@ class LibraryOptimizer(CandidateOptimizer):
 
     On a fixed table of candidates a proposal becomes the nearest candidate that no proposal has become yet
     (`Nearest`), the same one whenever it is proposed again, and the library is told the scores as those of
-    its proposal. Once all are taken it becomes the nearest that can still be trained. In a search over an
-    open space (`proposals` > 0 and a config manager) the proposals themselves become candidates; the first,
-    before there are results, is one of those that the search began with.
+    its proposal. Once all are taken it becomes the nearest that can still be trained; or, where a library
+    never continues what it stopped, nothing is proposed any more, and the best are trained to their ends.
+
+    In a search over an open space (`proposals` > 0 and a config manager) the proposals themselves become
+    candidates; the first, before there are results, is one of those that the search began with.
 
     State is a function of the results told: a library that is built anew gets the same answers in the same
     order, and so proposes the same.
@@ -178,7 +181,7 @@ class LibraryOptimizer(CandidateOptimizer):
             if opened.config_id in ready and opened in self._jobs:
                 return opened.config_id
         fresh = [i for i in live if i not in self._taken]
-        return (fresh or live)[0]
+        return fresh[0] if fresh else max(live, key=self._best_score)
 
     def _propose(self) -> Sequence[Config]:
         """The library's next pipeline, once none of its proposals is under way."""
@@ -241,13 +244,16 @@ class LibraryOptimizer(CandidateOptimizer):
 
     def _next_job(self, live: Sequence[int]) -> Job | None:
         """The library's next proposal, answered if it can be; None where it has none, or nothing is left."""
+        fresh = [i for i in live if i not in self._taken]
+        if not (fresh or self._library.continues):
+            return None
         proposal = self._library.propose()
         if proposal is None:
             return None
         name = key(proposal.values)
         config_id = self._ids.get(name) if self._library.continues else None
         if config_id is None:
-            free = [i for i in live if i not in self._taken] or [i for i in live if self._trainable(i)]
+            free = fresh or [i for i in live if self._trainable(i)]
             if not free:
                 self._library.fail(proposal)
                 return None
@@ -280,6 +286,10 @@ class LibraryOptimizer(CandidateOptimizer):
     def _close(self, job: Job, known: _Known) -> None:
         self._jobs.remove(job)
         self._library.finish(job.proposal, known.scores[: job.seen], known.seconds)
+
+    def _best_score(self, config_id: int) -> float:
+        known = self._known.get(config_id)
+        return max(known.scores) if known is not None and known.scores else -math.inf
 
     def _trainable(self, config_id: int) -> bool:
         known = self._known.get(config_id)

@@ -6,12 +6,13 @@ Optuna's trials begin at the first epoch and are pruned on their way: all propos
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from ConfigSpace import AndConjunction, OrConjunction
 from ConfigSpace.hyperparameters import CategoricalHyperparameter, IntegerHyperparameter
 
 from qtt.errors import ConfigError, unknown
 from qtt.optimizers.base import CandidateSource
 from qtt.optimizers.rivals.base import Library, LibraryOptimizer, Proposal, require
-from qtt.optimizers.rivals.positions import Positions
+from qtt.optimizers.rivals.positions import Positions, Values
 
 if TYPE_CHECKING:
     import optuna
@@ -117,8 +118,7 @@ class _Study(Library):
         space = self._positions.space
         values: dict[str, Any] = {}
         for name in space:  # parents come before their children
-            conditions: Any = space.parent_conditions_of[name]
-            if all(c.parent.name in values and c.satisfied_by_value(values) for c in conditions):
+            if all(_holds(condition, values) for condition in space.parent_conditions_of[name]):
                 values[name] = _suggest(trial, space[name])
         return Proposal(trial, values, self._epochs)
 
@@ -135,6 +135,14 @@ class _Study(Library):
 
     def fail(self, proposal: Proposal) -> None:
         self._study.tell(proposal.handle, state=_state("FAIL"))
+
+
+def _holds(condition: Any, values: Values) -> bool:
+    """Whether a hyperparameter is active, given the values of those that come before it."""
+    if isinstance(condition, AndConjunction | OrConjunction):
+        parts = [_holds(part, values) for part in condition.components]
+        return all(parts) if isinstance(condition, AndConjunction) else any(parts)
+    return condition.parent.name in values and bool(condition.satisfied_by_value(values))
 
 
 def _state(name: str) -> Any:
