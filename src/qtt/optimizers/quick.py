@@ -279,12 +279,11 @@ class QuickTune(CandidateOptimizer):
 
     def _least(self) -> float:
         """The score to improve on."""
-        incumbent = self.history.incumbent
-        if incumbent is None:
+        highest = self.history.highest
+        if highest is None:
             return self._chance()
         # without a description scores are anything, and chance says nothing
-        best = incumbent.estimate
-        return float(best if self.metafeatures is None else max(best, self._chance()))
+        return highest if self.metafeatures is None else max(highest, self._chance())
 
     def _weight_of_costs(self, seconds: Array) -> float:
         """α of EI / cost^α: from 1 towards 0 as a search that begins with probes comes to its last tries.

@@ -52,6 +52,7 @@ class History:
         self._reached: dict[int, tuple[float, int]] = {}
         self._failed: dict[int, str] = {}
         self._incumbent: Result | None = None
+        self._highest: float | None = None
         self._cut_off = 0
         for result in results:
             self.add(result)
@@ -81,6 +82,8 @@ class History:
             self._reached[result.config_id] = best, len(self._results)
         if self._incumbent is None or self._is_better(result, self._incumbent):
             self._incumbent = result
+        if self._highest is None or result.score > self._highest:
+            self._highest = result.score
 
     def __len__(self) -> int:
         return len(self._results)
@@ -107,6 +110,11 @@ class History:
     def incumbent(self) -> Result | None:
         """The best result so far; None before the first success."""
         return self._incumbent
+
+    @property
+    def highest(self) -> float | None:
+        """The highest score so far, luck included; None before the first success."""
+        return self._highest
 
     @property
     def failed(self) -> dict[int, str]:
