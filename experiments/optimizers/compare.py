@@ -31,7 +31,8 @@ from qtt.benchmarking.wording import duration
 
 HERE = Path(__file__).parent
 README, RESULTS = HERE / "README.md", HERE / "results"
-RAW = [HERE.parent / "search_quality/results/regret.csv", RESULTS / "regret.csv"]
+FOLDERS = (HERE.parent / "search_quality" / "results", RESULTS)
+RAW = [folder / "regret.csv" for folder in FOLDERS]
 BEGIN, END = "<!-- table: written by compare.py -->", "<!-- end of the table -->"
 QUICK = "quick"
 POLICIES = (
@@ -229,16 +230,17 @@ def with_table(readme: str, table: str) -> str:
     return f"{before}{BEGIN}\n{table}\n{END}{rest.split(END)[1]}"
 
 
-def read(regret: Sequence[Path], results: Path) -> tuple[Searches, pd.DataFrame, pd.DataFrame]:
+def read(regret: Sequence[Path]) -> tuple[Searches, pd.DataFrame, pd.DataFrame]:
     """The searches of the experiment, with their table and paired differences."""
     searches = Searches.read(regret, POLICIES)
-    milliseconds = pd.read_csv(results / "decisions.csv", index_col="policy")["ms"]
+    decisions = pd.concat([pd.read_csv(folder / "decisions.csv") for folder in FOLDERS])
+    milliseconds = decisions.groupby("policy")["ms"].first()
     return searches, searches.table(milliseconds), searches.paired()
 
 
 def out_of_date() -> list[str]:
     """What of the experiment's folder does not follow from its raw results."""
-    _, table, paired = read(RAW, RESULTS)
+    _, table, paired = read(RAW)
     readme = README.read_text(encoding="utf-8")
     current = {
         README: (readme, with_table(readme, markdown(table, paired))),
@@ -261,7 +263,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.check:
         sys.exit("\n".join(f"{name} is not what the results say." for name in out_of_date()))
-    searches, table, paired = read(arguments.regret, RESULTS)
+    searches, table, paired = read(arguments.regret)
     (RESULTS / "table.csv").write_text(_csv(table))
     (RESULTS / "paired.csv").write_text(_csv(paired))
     draw_regret(searches, table["policy"].tolist(), RESULTS)
