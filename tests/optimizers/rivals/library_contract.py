@@ -49,6 +49,17 @@ class LibraryContract(OptimizerContract):
                 optimizer.tell(result)
                 told.append(result)
 
+    def test_many_at_once_in_an_open_space(self) -> None:
+        """Without answers all pipelines can be asked, those included that were proposed meanwhile."""
+        optimizer = self.in_open_space(seed=1)
+        play(optimizer, STEPS)
+        assert len(optimizer.candidates) > self.n
+        live = optimizer.live()
+        asked = []
+        while (trial := optimizer.ask()) is not None:
+            asked.append(trial.config_id)
+        assert sorted(asked) == live
+
     def test_conditions_of_all_kinds_hold(self) -> None:
         optimizer = self.make(0, max_fidelity=self.max_fidelity)
         optimizer.config_manager = ConfigManager(conditional_space())

@@ -12,7 +12,7 @@ from qtt.errors import ConfigError
 from qtt.optimizers.base import CandidateOptimizer, CandidateSource
 from qtt.optimizers.rivals.positions import Nearest, Positions, Values, key
 from qtt.space.config_manager import ConfigManager
-from qtt.types import Candidates, Config, MetaFeatures, Result
+from qtt.types import Candidates, Config, MetaFeatures, Result, Status
 
 KNOWN_IN_A_ROW = 10
 """Proposals of what is known already, which cost nothing, before a pipeline that can be trained is taken."""
@@ -228,7 +228,7 @@ class LibraryOptimizer(CandidateOptimizer):
             if result.fidelity == len(known.scores) + 1:
                 known.scores.append(result.score)
                 known.seconds += result.cost
-        elif str(result.status) == "failed":
+        elif result.status is Status.FAILED:
             known.failed = True
         for job in [job for job in self._jobs if job.config_id == result.config_id]:
             self._answer(job)
@@ -243,7 +243,11 @@ class LibraryOptimizer(CandidateOptimizer):
                 return
 
     def _next_job(self, live: Sequence[int]) -> Job | None:
-        """The library's next proposal, answered if it can be; None where it has none, or nothing is left."""
+        """The library's next proposal, as one of the pipelines that the search began with.
+
+        Answered if it can be; None where the library has none, or none of those is left.
+        """
+        live = [i for i in live if i < len(self.candidates.initial)]
         fresh = [i for i in live if i not in self._taken]
         if not (fresh or self._library.continues):
             return None
