@@ -47,7 +47,7 @@ def test_a_typo_is_explained(typo: str, hint: str, capsys: pytest.CaptureFixture
 @pytest.mark.parametrize(
     ("arguments", "hint"),
     [
-        (["-m", "optimizer=random,ahsa"], "Did you mean 'asha'?"),
+        (["-m", "optimizer=random,ahsa"], "Did you mean 'asha'"),
         (["--multirun", "seed=0,1", "budget.secnds=3"], "Did you mean budget.seconds"),
         (["optimizer=random", "optimizer.epochs_per_stp=2"], "Did you mean optimizer.epochs_per_step"),
         (["tracker=[tensorbord]"], "Did you mean 'tensorboard'?"),
