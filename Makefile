@@ -144,17 +144,16 @@ search-quality: $(VENV)/.installed-dev  ## hours: regret, calibration and rankin
 	@$(BIN)/python $(SEARCH_QUALITY)/folds.py --results $(SEARCH_QUALITY)/results $(ARGS)
 	@$(BIN)/python $(SEARCH_QUALITY)/calibration.py --results $(SEARCH_QUALITY)/results
 
-RIVALS := optuna optuna_halving optuna_gp smac dehb syne_asha bohb
-
 .PHONY: compare-optimizers
-compare-optimizers: $(VENV)/.installed-dev  ## an hour or two: other libraries' optimizers on the recorded curves
-	@$(BIN)/python $(SEARCH_QUALITY)/folds.py --policies $(RIVALS) --out runs/optimizers \
+compare-optimizers: $(VENV)/.installed-dev  ## half an hour: other libraries' optimizers on the recorded curves
+	@$(BIN)/python $(SEARCH_QUALITY)/folds.py --rivals --out runs/optimizers \
 		--results experiments/optimizers/results $(ARGS)
 	@$(BIN)/python experiments/optimizers/compare.py
 
 .PHONY: tables
 tables: $(VENV)/.installed-dev  ## tables and figures of the experiments, again from their committed results
 	@$(BIN)/python experiments/optimizers/compare.py --check
+	@$(BIN)/python experiments/optimizers/compare.py
 
 .PHONY: figures
 figures: $(VENV)/.installed  ## draw who imports whom in src/qtt, before there were rooms and now

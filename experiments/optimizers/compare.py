@@ -35,10 +35,8 @@ FOLDERS = (HERE.parent / "search_quality" / "results", RESULTS)
 RAW = [folder / "regret.csv" for folder in FOLDERS]
 BEGIN, END = "<!-- table: written by compare.py -->", "<!-- end of the table -->"
 QUICK = "quick"
-POLICIES = (
-    *(QUICK, "quick_paper", "no_meta", "asha", "random"),
-    *("optuna", "optuna_halving", "optuna_gp", "smac", "dehb", "syne_asha", "bohb"),
-)
+ABLATIONS = ("unseen", "no_graybox", "no_cost")
+"""Of Quick-Tune, in search_quality; no part of this comparison."""
 DRAWS = 10_000
 """Bootstrap samples of datasets, for intervals of paired differences."""
 LEVEL = 0.05
@@ -56,7 +54,7 @@ class Searches:
     at: Array
 
     @classmethod
-    def read(cls, files: Sequence[Path], policies: Sequence[str] | None = None) -> "Searches":
+    def read(cls, files: Sequence[Path]) -> "Searches":
         """From tables of regret; of a policy in several, the last one counts.
 
         Raises:
@@ -66,10 +64,9 @@ class Searches:
         found: dict[tuple[str, str, int], tuple[Array, Array]] = {}
         for table in tables:
             for (policy, dataset, seed), rows in table.groupby(["policy", "dataset", "seed"]):
-                if policies is None or policy in policies:
+                if policy not in ABLATIONS:
                     found[policy, dataset, seed] = rows["seconds"].to_numpy(), rows["regret"].to_numpy()
         names, datasets, seeds = (list(dict.fromkeys(key[i] for key in found)) for i in range(3))
-        names = [name for name in policies or names if name in names]
         keys = [(p, d, s) for p in names for d in datasets for s in seeds]
         if missing := [key for key in keys if key not in found]:
             raise ValueError(f"{len(missing)} searches are missing, the first of them {missing[0]}.")
@@ -232,7 +229,7 @@ def with_table(readme: str, table: str) -> str:
 
 def read(regret: Sequence[Path]) -> tuple[Searches, pd.DataFrame, pd.DataFrame]:
     """The searches of the experiment, with their table and paired differences."""
-    searches = Searches.read(regret, POLICIES)
+    searches = Searches.read(regret)
     decisions = pd.concat([pd.read_csv(folder / "decisions.csv") for folder in FOLDERS])
     milliseconds = decisions.groupby("policy")["ms"].first()
     return searches, searches.table(milliseconds), searches.paired()
@@ -262,7 +259,7 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="write nothing, fail where a figure is another")
     arguments = parser.parse_args()
     if arguments.check:
-        sys.exit("\n".join(f"{name} is not what the results say." for name in out_of_date()))
+        sys.exit("\n".join(f"{name} is not what the results say." for name in out_of_date()) or None)
     searches, table, paired = read(arguments.regret)
     (RESULTS / "table.csv").write_text(_csv(table))
     (RESULTS / "paired.csv").write_text(_csv(paired))

@@ -125,7 +125,8 @@ def main() -> None:
     arguments = _arguments()
     console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
     study = Study(arguments.out)
-    contestants = [entry for entry in (*CONTESTANTS, *RIVALS) if entry.name in arguments.policies]
+    chosen = arguments.policies or [entry.name for entry in (RIVALS if arguments.rivals else CONTESTANTS)]
+    contestants = [entry for entry in (*CONTESTANTS, *RIVALS) if entry.name in chosen]
     trials = prepare(
         study, contestants, arguments.folds, arguments.datasets, arguments.seeds, arguments.seconds, console
     )
@@ -230,8 +231,9 @@ def decisions(comparison: Comparison) -> pd.DataFrame:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Regret on datasets that meta-training has not seen.")
-    own, rivals = ([entry.name for entry in entries] for entries in (CONTESTANTS, RIVALS))
-    parser.add_argument("--policies", nargs="+", default=own, choices=[*own, *rivals], metavar="NAME")
+    choices = [entry.name for entry in (*CONTESTANTS, *RIVALS)]
+    parser.add_argument("--policies", nargs="+", choices=choices, metavar="NAME", help="default: all of ours")
+    parser.add_argument("--rivals", action="store_true", help="without names: all of other libraries")
     parser.add_argument("--folds", nargs="+", type=int, default=[0, 1, 2], choices=(0, 1, 2), metavar="K")
     parser.add_argument("--datasets", nargs="+", help="of these folds; default: all")
     parser.add_argument("--seeds", type=int, default=5, help="searches of each policy that draws anything")

@@ -38,9 +38,10 @@ class History:
     A repeated (config_id, fidelity) replaces the earlier observation, so that a pipeline restarted after its
     checkpoint was evicted has one curve.
 
-    Better is what has the higher estimate (see `Result`), which mostly is the score. Of a pipeline's epochs
-    with equal ones the last counts as its best: on some hundred validation examples ties are frequent, and
-    the end of a schedule mostly is the better one. Of pipelines it is the first.
+    Of pipelines that one is better whose best epoch has the higher estimate (see `Result`), which mostly is
+    its score, and of equal ones the first. Of a pipeline's epochs it is the score that counts, and of equal
+    ones the last: on some hundred validation examples ties are frequent, and the end of a schedule mostly is
+    the better one.
     """
 
     def __init__(self, results: Iterable[Result] = ()) -> None:
@@ -77,7 +78,7 @@ class History:
         self._sorted.pop(result.config_id, None)
         self._evaluations += 1
         self._last[result.config_id] = max(result.fidelity, self._last.get(result.config_id, 0))
-        best = max(seen.estimate for seen in curve.values())
+        best = max(curve.values(), key=lambda seen: seen.score).estimate
         if result.config_id not in self._reached or self._reached[result.config_id][0] != best:
             self._reached[result.config_id] = best, len(self._results)
         if self._incumbent is None or self._is_better(result, self._incumbent):
@@ -142,7 +143,7 @@ class History:
 
     def best(self, config_id: int) -> Observation | None:
         """The pipeline's best observation, the last among equals; None when it was never seen."""
-        return max(self.curve(config_id), key=lambda seen: (seen.estimate, seen.fidelity), default=None)
+        return max(self.curve(config_id), key=lambda seen: (seen.score, seen.fidelity), default=None)
 
     def ranking(self) -> list[int]:
         """Ids of observed pipelines, the best first; of equal ones, the one that reached it first."""
@@ -157,7 +158,7 @@ class History:
     def _is_better(result: Result, than: Result) -> bool:
         if result.config_id != than.config_id:
             return result.estimate > than.estimate
-        return (result.estimate, result.fidelity) > (than.estimate, than.fidelity)
+        return (result.score, result.fidelity) > (than.score, than.fidelity)
 
 
 class ChangedCurves:

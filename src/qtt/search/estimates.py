@@ -21,6 +21,7 @@ GAIN_STD = 0.3
 """Of gains, in logits: those of a model and of a pipeline (`qtt.predictors.gain_posterior`) together."""
 
 ROUNDING = 1e-9
+"""Taken off a score to reach, lest the last bit of its computation keep weights from an incumbent."""
 
 
 class Estimates:

@@ -11,7 +11,6 @@ from typing import Any
 from qtt.errors import ConfigError
 from qtt.optimizers.base import CandidateOptimizer, CandidateSource
 from qtt.optimizers.rivals.positions import Nearest, Positions, Values, key
-from qtt.space.config_manager import ConfigManager
 from qtt.types import Candidates, Config, MetaFeatures, Result, Status
 
 KNOWN_IN_A_ROW = 10
@@ -31,6 +30,27 @@ def require(library: str) -> None:
             f"This optimizer is that of the library {library}, which cannot be imported ({error}): "
             "pip install 'qtt[optimizers]'"
         ) from error
+
+
+def at_least(name: str, value: int, least: int) -> None:
+    """See that a setting is not too small.
+
+    Raises:
+        ConfigError: it is.
+    """
+    if value < least:
+        raise ConfigError(f"{name} must be at least {least}; got {value}.")
+
+
+def zero_or_one(proposals: int) -> int:
+    """How many pipelines an optimizer may propose after a result.
+
+    Raises:
+        ConfigError: more than one, or less than none.
+    """
+    if proposals not in (0, 1):
+        raise ConfigError(f"proposals of this optimizer must be 0 or 1; got {proposals}.")
+    return proposals
 
 
 @dataclass(frozen=True)
@@ -113,8 +133,6 @@ class LibraryOptimizer(CandidateOptimizer):
     order, and so proposes the same.
     """
 
-    proposals: int = 1
-
     def __init__(
         self,
         config_manager: CandidateSource | None = None,
@@ -139,9 +157,7 @@ class LibraryOptimizer(CandidateOptimizer):
         super().__init__(
             config_manager, seed=seed, epochs_per_step=epochs_per_step, max_fidelity=max_fidelity
         )
-        if proposals not in (0, 1):
-            raise ConfigError(f"proposals of a library must be 0 or 1; got {proposals}.")
-        self.proposals = proposals
+        self.proposals = zero_or_one(proposals)
 
     @abstractmethod
     def build(self, positions: Positions) -> Library:
@@ -153,13 +169,9 @@ class LibraryOptimizer(CandidateOptimizer):
         self._reset()
 
     def _reset(self) -> None:
-        manager = self.config_manager
-        self._open = bool(self.proposals) and self._may_grow and isinstance(manager, ConfigManager)
-        if self._open:
-            assert isinstance(manager, ConfigManager)
-            self._positions = Positions.of_manager(manager, self.seed)
-        else:
-            self._positions = Positions.of_candidates(self.candidates, self.seed)
+        source = self.config_manager if self.proposals and self._may_grow else None
+        self._positions = Positions.of(self.candidates, source, self.seed)
+        self._open = self._positions.manager is not None
         self._nearest = Nearest(self._positions, self.candidates)
         self._library = self.build(self._positions)
         self._jobs: list[Job] = []

@@ -12,11 +12,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
-from ConfigSpace.util import deactivate_inactive_hyperparameters
-
-from qtt.errors import ConfigError
 from qtt.optimizers.base import CandidateSource
-from qtt.optimizers.rivals.base import Library, LibraryOptimizer, Proposal, require
+from qtt.optimizers.rivals.base import Library, LibraryOptimizer, Proposal, at_least, require
 from qtt.optimizers.rivals.positions import Positions, Values
 from qtt.space.domains import Range
 
@@ -62,8 +59,7 @@ class DEHBOptimizer(LibraryOptimizer):
             max_fidelity=max_fidelity,
             proposals=proposals,
         )
-        if eta < 2:
-            raise ConfigError(f"eta must be at least 2; got {eta}.")
+        at_least("eta", eta, 2)
         self.eta = eta
 
     def build(self, positions: Positions) -> Library:
@@ -107,16 +103,14 @@ class _Evolution(Library):
 
     def _values(self, places: Sequence[float]) -> Values:
         """Where in the cube options have equal shares of their axis, and ranges their own scale."""
-        space = self._positions.space
         values: dict[str, Any] = {}
-        for name, place in zip(space, places, strict=False):
+        for name, place in zip(self._positions.space, places, strict=False):
             domain = self._positions.domains[name]
             if isinstance(domain, Range):
                 values[name] = domain.at(float(place))
             else:
                 values[name] = min(int(place * domain.size), domain.size - 1)
-        active = deactivate_inactive_hyperparameters(values, space)
-        return {name: values[name] for name in active}
+        return self._positions.active(values)
 
 
 @contextmanager

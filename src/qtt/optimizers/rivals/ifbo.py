@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 from qtt.data.user_cache import in_user_cache
 from qtt.errors import ConfigError, DamagedFileError
 from qtt.optimizers.base import CandidateOptimizer, CandidateSource
-from qtt.optimizers.rivals.base import require
+from qtt.optimizers.rivals.base import require, zero_or_one
 from qtt.optimizers.rivals.positions import Positions
-from qtt.space.config_manager import ConfigManager
 from qtt.space.horizon import last_epoch
 from qtt.types import Candidates, Config, MetaFeatures
 
@@ -66,8 +65,6 @@ class IfBOOptimizer(CandidateOptimizer):
     pipelines that are drawn at random after each result; one that wins becomes a candidate.
     """
 
-    proposals: int = 1
-
     def __init__(
         self,
         config_manager: CandidateSource | None = None,
@@ -98,11 +95,9 @@ class IfBOOptimizer(CandidateOptimizer):
         super().__init__(
             config_manager, seed=seed, epochs_per_step=epochs_per_step, max_fidelity=max_fidelity
         )
-        if proposals not in (0, 1):
-            raise ConfigError(f"proposals of ifBO must be 0 or 1; got {proposals}.")
         if fresh < 1:
             raise ConfigError(f"fresh, how many pipelines ifBO draws, must be at least 1; got {fresh}.")
-        self.proposals, self.fresh = proposals, fresh
+        self.proposals, self.fresh = zero_or_one(proposals), fresh
         self.weights_dir = weights_dir
         self._network: Network | None = None
 
@@ -115,13 +110,9 @@ class IfBOOptimizer(CandidateOptimizer):
         super().setup(n, metafeatures)
         if self._network is None:
             self._network = load_network(find_weights(self.weights_dir))
-        manager = self.config_manager
-        self._open = bool(self.proposals) and self._may_grow and isinstance(manager, ConfigManager)
-        if self._open:
-            assert isinstance(manager, ConfigManager)
-            self._positions = Positions.of_manager(manager, self.seed)
-        else:
-            self._positions = Positions.of_candidates(self.candidates, self.seed)
+        source = self.config_manager if self.proposals and self._may_grow else None
+        self._positions = Positions.of(self.candidates, source, self.seed)
+        self._open = self._positions.manager is not None
         places = [self._positions.places(config) for config in self.candidates.configs]
         self._columns = most_distinct(np.array(places), self._network.most_hyperparameters)
         self._rows: dict[int, tuple[Config, Array]] = {}

@@ -15,6 +15,7 @@ from typing import Any
 import ConfigSpace as Cs
 import numpy as np
 from ConfigSpace.conditions import Condition
+from ConfigSpace.util import deactivate_inactive_hyperparameters
 from numpy.typing import NDArray
 
 from qtt.space.closeness import card_distance, is_number
@@ -45,6 +46,13 @@ class Positions:
     constants: Config
     space: Cs.ConfigurationSpace
     manager: ConfigManager | None = None
+
+    @classmethod
+    def of(cls, candidates: Candidates, source: object, seed: int) -> "Positions":
+        """The open space of a source, where it is a config manager; else what candidates span."""
+        if isinstance(source, ConfigManager):
+            return cls.of_manager(source, seed)
+        return cls.of_candidates(candidates, seed)
 
     @classmethod
     def of_candidates(cls, candidates: Candidates, seed: int) -> "Positions":
@@ -83,6 +91,11 @@ class Positions:
         config = {name: value for name, value in config.items() if value != ABSENT}
         adapted = None if self.manager is None else self.manager.adapt(config)
         return config if adapted is None else dict(adapted)
+
+    def active(self, values: Values) -> Values:
+        """What of values for all hyperparameters has a meaning in their pipeline."""
+        kept = deactivate_inactive_hyperparameters(dict(values), self.space)
+        return {name: values[name] for name in kept}
 
     def values(self, config: Config) -> Values:
         """Positions and numbers of a pipeline; of what its space does not know, nothing."""

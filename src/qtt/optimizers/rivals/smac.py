@@ -8,9 +8,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from warnings import catch_warnings
 
-from qtt.errors import ConfigError
 from qtt.optimizers.base import CandidateSource
-from qtt.optimizers.rivals.base import Library, LibraryOptimizer, Proposal, require
+from qtt.optimizers.rivals.base import Library, LibraryOptimizer, Proposal, at_least, require
 from qtt.optimizers.rivals.positions import Positions, Values
 from qtt.space.domains import Range
 
@@ -60,8 +59,7 @@ class SMACOptimizer(LibraryOptimizer):
             proposals=proposals,
         )
         for name, value, least in (("eta", eta, 2), ("initial", initial, 1), ("challengers", challengers, 1)):
-            if value < least:
-                raise ConfigError(f"{name} must be at least {least}; got {value}.")
+            at_least(name, value, least)
         self.eta, self.initial, self.challengers = eta, initial, challengers
 
     def build(self, positions: Positions) -> Library:

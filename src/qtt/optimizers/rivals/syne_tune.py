@@ -12,12 +12,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
-from ConfigSpace.util import deactivate_inactive_hyperparameters
 
 from qtt.errors import ConfigError, unknown
 from qtt.optimizers.base import CandidateSource
-from qtt.optimizers.rivals.base import Library, LibraryOptimizer, Proposal, require
-from qtt.optimizers.rivals.positions import Positions
+from qtt.optimizers.rivals.base import Library, LibraryOptimizer, Proposal, at_least, require
+from qtt.optimizers.rivals.positions import Positions, Values
 from qtt.space.domains import Domain, Range
 
 if TYPE_CHECKING:
@@ -85,10 +84,8 @@ class SyneTuneOptimizer(LibraryOptimizer):
         )
         if kind not in get_args(Kind):
             raise ConfigError(unknown("scheduler of Syne Tune", kind, get_args(Kind)))
-        if eta < 2:
-            raise ConfigError(f"eta must be at least 2; got {eta}.")
-        if brackets < 1:
-            raise ConfigError(f"brackets must be at least 1; got {brackets}.")
+        at_least("eta", eta, 2)
+        at_least("brackets", brackets, 1)
         self.kind, self.eta, self.brackets = kind, eta, brackets
 
     def build(self, positions: Positions) -> Library:
@@ -161,12 +158,11 @@ class _Scheduler(Library):
     def fail(self, proposal: Proposal) -> None:
         self._scheduler.on_trial_remove(proposal.handle)  # on_trial_error does no more than to log a warning
 
-    def _values(self, suggested: Mapping[str, Any]) -> dict[str, Any]:
+    def _values(self, suggested: Mapping[str, Any]) -> Values:
         """Positions and numbers, where they are active."""
         domains = self._positions.domains
         values = {name: _value(domain, suggested[name]) for name, domain in domains.items()}
-        active = deactivate_inactive_hyperparameters(values, self._positions.space)
-        return {name: value for name, value in values.items() if name in active}
+        return self._positions.active(values)
 
 
 def _import() -> None:
