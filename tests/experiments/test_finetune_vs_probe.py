@@ -101,6 +101,7 @@ def test_validation_alone_chooses_between_methods_and_sizes(load: Load) -> None:
     )
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # features of a random network
 def test_runs_in_the_results_are_not_repeated(
     load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -63,6 +63,7 @@ def test_killed_in_the_middle_of_a_step(make_task: MakeTask, tmp_path: Path) -> 
     step = finetune_script(Trial(0, RICH, 4), task)
     assert learned([next(step)]) == learned(expected[1:2])
     step.close()
+    objective._writer.wait()  # a dead process writes no more
     forget()
     temporary = task.pipeline_dir(0) / ".last.ckpt.tmp"
     temporary.write_bytes(b"half a checkpoint")
