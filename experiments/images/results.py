@@ -8,6 +8,8 @@ from pathlib import Path
 from filelock import FileLock
 from points import Point, last_within
 
+SETS = ("imagenette_160", "dtd", "trashnet", "scene15", "neu_steel", "gtsrb43")
+
 NO_BUDGET, NO_SEED = 0.0, 0
 """Budget and seed of a method that has none: one run is for all budgets and seeds."""
 

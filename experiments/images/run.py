@@ -25,13 +25,12 @@ from environments import NotInstalledError
 from filelock import FileLock, Timeout
 from methods import CHECKOUT, HERE, METHODS, Call, Places
 from points import read_points
-from results import NO_BUDGET, NO_SEED, Key, Run, append_run, finished
+from results import NO_BUDGET, NO_SEED, SETS, Key, Run, append_run, finished
 
 from hub import make_hub
 
 LOG = logging.getLogger("images")
 AXES = ("set", "method", "budget", "seed")
-SETS = ("imagenette_160", "dtd", "trashnet", "scene15", "neu_steel", "gtsrb43")
 LONG_SETS = ("dtd", "gtsrb43")
 BUDGETS, LONG_BUDGET = (60.0, 300.0), 900.0
 SEEDS = (0, 1)
