@@ -50,6 +50,26 @@ def test_one_that_is_too_long_for_what_is_left_is_left_out() -> None:
     assert trial.config_id > 1
 
 
+@pytest.mark.parametrize(("left", "probe"), [(200.0, True), (120.0, False)])
+def test_the_first_few_probes_may_take_more_of_the_budget_than_later_ones(left: float, probe: bool) -> None:
+    """Five probes of ten seconds each, with `left` seconds to go, and a sixth one."""
+    models = tuple(ModelCard(f"m{i}", f"m{i}", "f", 1.0, 64, macs=1.0 + 0.01 * i) for i in range(6))
+    hub = ModelHub("h", models)
+    optimizer = quick_tune(ConfigManager(build_space("photos", hub), hub))
+    optimizer.setup(16, MetaFeatures(400, 5, 128, 3))
+    for i in range(5):
+        optimizer.seconds_left = left + 10.0 * (5 - i)
+        trial = optimizer.ask()
+        assert trial is not None
+        assert trial.config_id == i
+        optimizer.tell(Result(i, 1, 0.6, 10.0, info={"pace": 10.0}))
+        optimizer._pending.clear()
+    optimizer.seconds_left = left
+    trial = optimizer.ask()
+    assert trial is not None
+    assert (trial.config_id == 5) is probe
+
+
 def test_where_no_finetuning_can_end_probes_need_only_fit() -> None:
     optimizer = make()
     optimizer.seconds_left = 60.0

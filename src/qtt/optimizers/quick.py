@@ -31,9 +31,12 @@ HORIZONS = (1, 2, 3, 5, 8, 12, 20, 32, 50)
 
 ACQUISITIONS = ("horizons", "multi_fidelity")
 
-ONE_PROBE, ALL_PROBES = 0.25, 0.6
-"""What one linear probe may take of the seconds that are left, and all of them of the whole budget, while a
-finetuning could still be finished."""
+ONE_PROBE = 0.25
+"""What one linear probe may take of the seconds that are left, while a finetuning could still be finished."""
+
+FIRST_PROBES, FIRST_SHARE, ALL_SHARE = 4, 0.6, 0.3
+"""So many probes, of the models that promise most, may take that share of the whole budget together; later
+ones, of which hardly one is ever the best, only while all stay within the last share."""
 
 FEW_TRIES = 2.0
 """Pipelines that still can be tried when costs count half as much as where there is time for many."""
@@ -210,7 +213,8 @@ class QuickTune(CandidateOptimizer):
         spent = sum(self.history.curve(i)[-1].cost for i in begun)
         seconds = self.cost.predict(left)
         cheap = seconds <= ONE_PROBE * self.seconds_left
-        cheap &= spent + seconds <= ALL_PROBES * (spent + self.seconds_left)
+        share = np.where(np.isin(left, self._probes[:FIRST_PROBES]), FIRST_SHARE, ALL_SHARE)
+        cheap &= spent + seconds <= share * (spent + self.seconds_left)
         if not cheap.any() and not self._can_finish(live):
             cheap = seconds <= self.seconds_left
         return left[int(np.argmax(cheap))] if cheap.any() else None
