@@ -151,9 +151,9 @@ compare-optimizers: $(VENV)/.installed-dev  ## half an hour: other libraries' op
 	@$(BIN)/python experiments/optimizers/compare.py
 
 .PHONY: tables
-tables: $(VENV)/.installed-dev  ## tables and figures of the experiments, again from their committed results
-	@$(BIN)/python experiments/optimizers/compare.py --check
-	@$(BIN)/python experiments/optimizers/compare.py
+tables: $(VENV)/.installed-dev  ## see that the experiments' tables follow from their results, and draw their figures again
+	@$(BIN)/python experiments/pages.py --check
+	@$(BIN)/python experiments/pages.py
 
 .PHONY: figures
 figures: $(VENV)/.installed  ## draw who imports whom in src/qtt, before there were rooms and now

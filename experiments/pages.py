@@ -96,6 +96,8 @@ def main() -> None:
     wrong = [path for page in pages.values() for path in page.out_of_date()]
     for path in wrong:
         print(f"{path.relative_to(HERE.parent)} is not what the results say.")  # noqa: T201
+    if wrong and arguments.check:
+        print("To write it anew: python experiments/pages.py")  # noqa: T201
     if not arguments.check:
         for name, page in pages.items():
             page.write()

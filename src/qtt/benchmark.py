@@ -20,6 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from qtt.artifacts.pretrained import COLD
+from qtt.benchmarking.page import benchmark_page
 from qtt.benchmarking.plots import write_plots
 from qtt.benchmarking.policies import Policy
 from qtt.benchmarking.replay import Replay
@@ -29,13 +30,16 @@ from qtt.benchmarking.view import summary_table
 from qtt.benchmarking.wording import counted
 from qtt.cli.configuration import config_directory, configured_errors_for_people, plain, prepare
 from qtt.cli.interrupts import INTERRUPTED, TO_GO_ON, interruptible
-from qtt.cli.invocation import command_for, typed_arguments
+from qtt.cli.invocation import command_for, python_command, typed_arguments
 from qtt.cli.values import settled
 from qtt.curves.table import CurveTable, DatasetCurves
 from qtt.errors import ConfigError, unknown
 from qtt.hub.model_hub import ModelHub
+from qtt.support.files import write_text
 from qtt.support.machine import available_cores
 from qtt.types import Candidates, ModelCard
+
+PAGE = "benchmark.html"
 
 BUILT_IN = ("random", "asha", "quick")
 """Policies worth comparing, as the next command suggests."""
@@ -59,12 +63,18 @@ def _app(config: DictConfig) -> None:
             console.print("Interrupted; what was finished is kept, and the same command goes on.")
             sys.exit(INTERRUPTED)
     console.print(summary_table(comparison))
-    console.print(Text(f"Tables and plots are in {out}"), soft_wrap=True)
+    page = out / PAGE
+    for line in (
+        f"Tables and plots are in {out}",
+        f"The page that shows them is {page}",
+        f"To look at it: {python_command()} -m webbrowser {page.absolute().as_uri()}",
+    ):
+        console.print(Text(line), soft_wrap=True)
     console.print(Text(_next_command(config, comparison)), soft_wrap=True)
 
 
 def compare(config: DictConfig, console: Console) -> tuple[Comparison, Path]:
-    """Run what `config` asks for and `out` does not hold yet, and write all tables and plots there."""
+    """Run what `config` asks for and `out` does not hold yet, and write tables, plots and a page there."""
     table = CurveTable.load(Path(config.table))
     policies = resolve_policies(plain(config.policies), config.weights)
     seeds = _seeds(plain(config.seeds))
@@ -90,6 +100,7 @@ def compare(config: DictConfig, console: Console) -> tuple[Comparison, Path]:
             )
             write_tables(comparison, out)
             write_plots(comparison, out)
+            write_text(out / PAGE, benchmark_page(comparison, str(config.table), _settings(config)))
     except Timeout as error:
         raise ConfigError(f"Another benchmark writes to {out}. Wait for it, or name another out.") from error
     return comparison, out
@@ -184,6 +195,12 @@ def _seeds(seeds: int | Sequence[int]) -> list[int]:
     if not (chosen and valid and len(set(chosen)) == len(chosen)):
         raise ConfigError(f"seeds must be a positive number of them, or different ones ≥ 0; got {seeds}.")
     return chosen
+
+
+def _settings(config: DictConfig) -> list[tuple[str, str]]:
+    """What the page says besides what was compared."""
+    weights = [] if config.weights is None else [("weights of quick", str(config.weights))]
+    return [("model hub", "none" if config.hub is None else str(config.hub)), *weights]
 
 
 def _next_command(config: DictConfig, comparison: Comparison) -> str:

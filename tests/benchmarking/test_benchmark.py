@@ -7,6 +7,7 @@ import math
 import subprocess
 import sys
 from collections import defaultdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -109,6 +110,21 @@ def test_decisions_ranks_and_plots_are_written(table, tmp_path):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_page_shows_what_the_tables_hold(table, tmp_path):
+    _compare(table, tmp_path, "policies=[random,asha]")
+    html = (tmp_path / "benchmark.html").read_text(encoding="utf-8")
+    for text in (
+        f"random and asha on {table.name}",
+        str(table),
+        "model hub</dt><dd>none",
+        "33.3 min (2000 s)",
+    ):
+        assert text in html
+    for row in _rows(tmp_path / "summary.csv"):
+        mean, error = float(row["mean_regret"]), float(row["stderr"])
+        assert (f"{mean:.3f} ± {error:.3f}" if row["seconds"] == "auc" else f">{mean:.3f}<") in html
+
+
 def test_nothing_is_replayed_twice_and_more_policies_and_seeds_add_up(table, tmp_path):
     _, first = _compare(table, tmp_path, "policies=[random]")
     assert "Replaying 6 searches" in first
@@ -177,10 +193,12 @@ def test_the_command_shows_a_table_and_what_to_do_next(table, tmp_path):
     assert done.stderr == ""
     assert "mean (auc)" in done.stdout
     assert "Tables and plots are in results" in done.stdout
+    assert f"The page that shows them is {Path('results') / 'benchmark.html'}" in done.stdout
+    assert (tmp_path / "results" / "benchmark.html").resolve().as_uri() in done.stdout
     assert done.stdout.strip().endswith("'policies=[random,asha,quick]'")
     assert {path.name for path in (tmp_path / "results").iterdir()} == {
         *("regret.csv", "summary.csv", "decisions.csv", "ranks.csv", "regret.png", "ranks.png"),
-        *("replays.jsonl", ".lock"),
+        *("benchmark.html", "replays.jsonl", ".lock"),
     }
     lines = (tmp_path / "results" / "replays.jsonl").read_text().splitlines()
     assert [json.loads(line)["job"] for line in lines].count(["asha", "B", 1]) == 1

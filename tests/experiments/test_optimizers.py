@@ -1,5 +1,6 @@
 """The comparison of optimizers: what becomes of the regret of searches."""
 
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -32,37 +33,63 @@ def regret(path: Path, policies: dict[str, float], datasets: int = 6, seeds: int
 def test_the_table_has_regret_ranks_and_paired_differences(compare: ModuleType, tmp_path: Path) -> None:
     ours = regret(tmp_path / "ours.csv", {"quick": 0.1, "random": 0.6})
     theirs = regret(tmp_path / "theirs.csv", {"optuna": 0.3})
-    searches = compare.Searches.read([ours, theirs])
-    table = searches.table(pd.Series({"optuna": 8.0}))
+    searches, milliseconds = compare.read([ours, theirs]), pd.Series({"optuna": 8.0})
+    table = compare.table_of(searches, milliseconds)
     assert table["policy"].tolist() == ["quick", "optuna", "random"]
     assert table["mean rank"].tolist() == [1.0, 2.0, 3.0]
     assert table["auc"].to_numpy() == pytest.approx(np.array([0.125, 0.325, 0.625]))
     assert table["ms a decision"].tolist()[1] == 8.0
-    paired = searches.paired().set_index("policy")
+    paired = compare.paired_of(searches).set_index("policy")
     assert paired.loc["optuna", "auc less quick's"] == pytest.approx(0.2)
     assert paired.loc["random", "quick is better on"] == 6
-    text = compare.markdown(table, searches.paired())
-    assert "| optuna | .325 | .325 | .325 | .325 |" in text and "| 8.0 |" in text
+    text = compare.readme_table(searches, milliseconds)
+    assert "| optuna | .325 | .325 | .325 | .325 |" in text and "| .200 (.200 to .200) | 8.0 |" in text
+
+
+def test_the_last_table_that_has_a_policy_counts_and_ablations_do_not(
+    compare: ModuleType, tmp_path: Path
+) -> None:
+    old = regret(tmp_path / "old.csv", {"quick": 0.1, "random": 0.9, "no_cost": 0.2})
+    new = regret(tmp_path / "new.csv", {"random": 0.6})
+    searches = compare.read([old, new])
+    assert searches.policies == ("quick", "random")
+    assert searches.auc.mean(axis=1) == pytest.approx(np.array([0.125, 0.625]))
 
 
 def test_a_search_that_is_missing_is_named(compare: ModuleType, tmp_path: Path) -> None:
     ours = regret(tmp_path / "ours.csv", {"quick": 0.1})
     theirs = regret(tmp_path / "theirs.csv", {"optuna": 0.3}, datasets=5)
-    with pytest.raises(ValueError, match=r"2 searches are missing, the first of them \('optuna', 'D5', 0\)"):
-        compare.Searches.read([ours, theirs])
+    with pytest.raises(ValueError, match=r"2 searches missing, the first of them \('optuna', 'D5', 0\)"):
+        compare.read([ours, theirs])
 
 
-def test_critical_difference_is_that_of_the_literature(compare: ModuleType, tmp_path: Path) -> None:
-    """Demšar 2006, section 3.2.3: four classifiers on 14 data sets, q = 2.569, CD = 1.25."""
-    file = regret(tmp_path / "r.csv", dict.fromkeys(("quick", "a", "b", "c"), 0.1), datasets=14)
-    assert compare.Searches.read([file]).critical_difference == pytest.approx(1.25, abs=0.005)
+def test_the_readme_shows_what_the_results_say(compare: ModuleType) -> None:
+    page = compare.page()
+    assert {path.name for path in page.texts} == {"README.md", "table.csv", "paired.csv"}
+    assert page.out_of_date() == [], "run experiments/optimizers/compare.py"
 
 
-def test_groups_that_ranks_do_not_tell_apart(compare: ModuleType) -> None:
-    assert compare.cliques(np.array([1.0, 1.5, 3.0, 3.2, 5.0]), 1.0) == [(0, 1), (2, 3)]
-    assert compare.cliques(np.array([1.0, 2.0, 3.0]), 1.0) == [(0, 1), (1, 2)]
-    assert compare.cliques(np.array([1.0, 3.0]), 1.0) == []
+def test_figures_have_all_policies_and_the_band_of_quick_alone(compare: ModuleType) -> None:
+    drawn = {path.name: draw() for path, draw in compare.page().figures.items()}
+    assert set(drawn) == {"regret", "ranks"}
+    names = [text.get_text() for text in drawn["regret"].legends[0].get_texts()]
+    assert (names[0], len(names), len(drawn["regret"].axes[0].collections)) == ("quick", 12, 1)
+    told = " ".join(text.get_text() for text in drawn["ranks"].axes[0].texts)
+    assert all(name in told for name in names)
 
 
-def test_the_readme_shows_what_the_results_say(compare: ModuleType, tmp_path: Path) -> None:
-    assert compare.out_of_date() == [], "run experiments/optimizers/compare.py"
+def test_other_tables_are_named_on_the_command_line(
+    compare: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text("# Mine\n<!-- table results: written by `make tables` -->\n<!-- end of results -->\n")
+    monkeypatch.setattr(compare, "README", readme)
+    monkeypatch.setattr(compare, "RESULTS", tmp_path / "results")
+    file = regret(tmp_path / "r.csv", {"quick": 0.1, "random": 0.6})
+    monkeypatch.setattr(sys, "argv", ["compare.py", str(file)])
+    compare.main()
+    assert "| random | .625 |" in readme.read_text()
+    assert {path.name for path in (tmp_path / "results").iterdir()} == {
+        *("table.csv", "paired.csv", "regret.png", "regret.svg", "ranks.png", "ranks.svg")
+    }
+    assert "random" in capsys.readouterr().out

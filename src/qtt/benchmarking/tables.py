@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from qtt.benchmarking.regret import Average, grid, ranks, regret_at, regret_curve, summary_times
 from qtt.benchmarking.replay import Replay
+from qtt.benchmarking.searches import Name, Searches
 from qtt.support.files import write_text
 from qtt.support.plain_text import cell
 
 Array = NDArray[np.float64]
-Name = tuple[str, str, int]
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,12 @@ class Comparison:
     def curves(self) -> dict[Name, Array]:
         """Regret after each observed epoch."""
         return {name: regret_curve(self.replays[name].scores, *self.extremes[name[1]]) for name in self.names}
+
+    @cached_property
+    def searches(self) -> Searches:
+        """Regret of all of them, for tables and figures."""
+        steps = {name: (self.replays[name].seconds, self.curves[name]) for name in self.names}
+        return Searches.of(steps, self.limit)
 
     def regret(self, times: Array) -> Array:
         """Regret at given times; (policies, datasets, seeds, times)."""
