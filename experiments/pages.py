@@ -17,7 +17,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 HERE = Path(__file__).resolve().parent
-SCRIPTS = {"optimizers": "compare"}
+SCRIPTS = {"optimizers": "compare", "table1": "table1"}
 """The script of each experiment that has a page, by its folder."""
 
 
