@@ -150,6 +150,10 @@ compare-optimizers: $(VENV)/.installed-dev  ## half an hour: other libraries' op
 		--results experiments/optimizers/results $(ARGS)
 	@$(BIN)/python experiments/optimizers/compare.py
 
+.PHONY: experiments-small
+experiments-small: $(VENV)/.installed-dev  ## minutes: miniatures of all experiments, as far as data are here (ARGS="--shared …")
+	@$(BIN)/python experiments/small.py $(ARGS)
+
 .PHONY: tables
 tables: $(VENV)/.installed-dev  ## see that the experiments' tables follow from their results, and draw their figures again
 	@$(BIN)/python experiments/pages.py --check

@@ -17,7 +17,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 HERE = Path(__file__).resolve().parent
-SCRIPTS = {"optimizers": "compare", "table1": "table1"}
+SCRIPTS = {"optimizers": "compare", "table1": "table1", "model_choice": "model_choice"}
 """The script of each experiment that has a page, by its folder."""
 
 

@@ -11,6 +11,7 @@ PAGES: Mapping[str, str] = {
     "experiments/search_quality/README.md": "experiments/search_quality.md",
     "experiments/search_quality/ideas.md": "experiments/search_quality_ideas.md",
     "experiments/optimizers/README.md": "experiments/optimizers.md",
+    "experiments/model_choice/README.md": "experiments/model_choice.md",
     "experiments/table1/README.md": "experiments/table1.md",
     "experiments/finetune_vs_probe/README.md": "experiments/finetune_vs_probe.md",
     "experiments/images/README.md": "experiments/images.md",
