@@ -196,3 +196,23 @@ def wrong(trial: Trial, task: TaskInfo) -> Any:
         "not json": good_result | {"info": {"x": NotAResult()}},
         "nan info": good_result | {"info": {"loss": float("inf")}},
     }[task.settings["returns"]]
+
+
+def meeting(trial: Trial, task: TaskInfo) -> Result:
+    """Leaves a file, and waits for that of another pipeline."""
+    Path(str(trial.config["own"])).touch()
+    while not Path(str(trial.config["other"])).exists():
+        time.sleep(0.01)
+    return Result(trial.config_id, trial.fidelity, 0.5, 0.01)
+
+
+def telling_cores(trial: Trial, task: TaskInfo) -> Result:
+    """Says which processor cores it may use."""
+    return Result(trial.config_id, trial.fidelity, 0.5, 0.01, info={"cores": sorted(os.sched_getaffinity(0))})
+
+
+def gated(trial: Trial, task: TaskInfo) -> Iterator[Result]:
+    """As `continuing`, while the file `settings["gate"]` is there; without it the data are away."""
+    if not Path(str(task.settings["gate"])).exists():
+        raise DatasetError("the data are away")
+    yield from continuing(trial, task)

@@ -31,6 +31,7 @@ from qtt.cli.run_names import run_directory
 from qtt.cli.sweeps import Outcome, Sweep
 from qtt.cli.values import settled
 from qtt.errors import ConfigError, EnvironmentFault, unknown
+from qtt.evaluation.pool import worker_count
 from qtt.evaluation.preflight import NOTHING_LOST, check_writable
 from qtt.evaluation.spare import end_spare, start_early
 from qtt.hub.model_hub import ModelHub
@@ -158,12 +159,18 @@ def search(config: DictConfig, directory: Path, choices: Mapping[str, Any] | Non
     """
     kind = load_task(config.objective.task)
     _refuse_early(config, kind, directory)
-    if kind.imports and config.objective.function is None and config.isolation != "inline":
+    if kind.imports and config.objective.function is None and _trains_alone(config):
         start_early(kind.imports)
     try:
         return _search(config, directory, kind, choices or {})
     finally:
         end_spare()
+
+
+def _trains_alone(config: DictConfig) -> bool:
+    """Whether there is one training process."""
+    device = OmegaConf.select(config, "objective.settings.device")
+    return config.executor.isolation == "process" and worker_count(config.executor.workers, device) == 1
 
 
 def _search(config: DictConfig, directory: Path, kind: Task, choices: Mapping[str, Any]) -> Summary:
@@ -189,7 +196,8 @@ def _search(config: DictConfig, directory: Path, kind: Task, choices: Mapping[st
         objective,
         directory,
         trackers=list(instantiate(config.tracker).values()),
-        isolation=config.isolation,
+        isolation=config.executor.isolation,
+        workers=config.executor.workers,
         disk_quota_gb=config.disk_quota_gb,
         patience=config.patience_s,
         hang_factor=config.hang_factor,

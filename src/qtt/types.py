@@ -182,7 +182,7 @@ class MetaFeatures:
 TASK_FIELDS: Kinds = {
     **dict.fromkeys(("path", "metric"), str),
     **dict.fromkeys(("work_dir", "weights_dir", "dataset"), (str, type(None))),
-    **dict.fromkeys(("seed", "max_fidelity"), int),
+    **dict.fromkeys(("seed", "max_fidelity", "workers"), int),
     **dict.fromkeys(("class_names", "models"), (list,)),
     **dict.fromkeys(("settings", "source"), dict),
     "val_fraction": float,
@@ -209,6 +209,8 @@ class TaskInfo:
     dataset: what training and validation held when the search began, in words and as a hash of names and
         sizes; None: changes go unnoticed until a process has listed the images.
     metric: what a score is, one of the task's `metrics`.
+    workers: how many train pipelines at once. With several, a step ends when its checkpoint is written, for
+        another worker may have the next one.
     """
 
     path: Path
@@ -225,6 +227,7 @@ class TaskInfo:
     dataset: str | None = None
     source: Mapping[str, Any] = field(default_factory=dict)
     metric: str = ACCURACY
+    workers: int = 1
 
     @property
     def num_classes(self) -> int:
@@ -272,6 +275,7 @@ class TaskInfo:
             "dataset": self.dataset,
             **({"source": dict(self.source)} if self.source else {}),  # earlier versions know no source
             **metric,
+            **({"workers": self.workers} if self.workers > 1 else {}),
         }
 
     @classmethod

@@ -59,7 +59,7 @@ def test_a_search_goes_on_with_the_models_that_it_began_with(
         f"dataset.path={dataset}",
         "num_candidates=4",
         "budget.seconds=null",
-        "isolation=inline",
+        "executor=inline",
         "search_space=quickstart",
         "quiet=true",
     )

@@ -17,7 +17,7 @@ SETTINGS = (
     "model_hub=tiny",
     "search_space=quickstart",
     "num_candidates=3",
-    "isolation=inline",
+    "executor=inline",
     "quiet=true",
     "objective.settings.image_size=32",
 )

@@ -70,7 +70,7 @@ def test_many_searches_are_reported_by_their_folder() -> None:
 def test_a_sweep_from_the_command_line(tmp_path: Path) -> None:
     """One search of it fails; the flag stands in the midst; every search has its folder."""
     words = [
-        *("objective.function=objectives.good", "optimizer=random", "isolation=inline", "tracker=default"),
+        *("objective.function=objectives.good", "optimizer=random", "executor=inline", "tracker=default"),
         *("budget.seconds=null", "-m", "budget.evaluations=2", "num_candidates=4"),
         "dataset=digits,image_folder",
     ]

@@ -25,7 +25,7 @@ UNNAMED = (
     "hang_",
     "retry_failed",
     "trainer",
-    "isolation",
+    "executor",
     "weights_dir",
 )
 """Overrides that do not change what is searched, and so do not change the name of the run folder."""

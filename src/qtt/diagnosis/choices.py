@@ -62,6 +62,6 @@ def values(config: Mapping[str, Any], choices: Mapping[str, str]) -> Iterator[Fi
     """
     yield Finding("optimizer", choices["optimizer"])
     yield Finding("search space", choices["search_space"])
-    yield Finding("isolation", str(config["isolation"]))
+    yield Finding("isolation", str(config["executor"]["isolation"]))
     quota = config["disk_quota_gb"]
     yield Finding("checkpoints", "without bound" if quota is None else f"up to {quota} GB in all")

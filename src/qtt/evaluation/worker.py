@@ -25,6 +25,7 @@ from qtt.evaluation.keeper import PR_SET_PDEATHSIG, control, heed_no_signals
 from qtt.evaluation.memory import keep_memory
 from qtt.evaluation.rehearsal import rehearse
 from qtt.evaluation.step import run_step
+from qtt.support.machine import keep_to_own_cores
 from qtt.types import Candidates, Objective, TaskInfo, Trial
 
 Requests = queue.SimpleQueue[dict[str, Any]]
@@ -52,6 +53,7 @@ def _serve(grace: float) -> None:
     heed_no_signals()  # Lightning would set handlers of its own where there are none
     faulthandler.enable()  # into the log: where in Python a crash of compiled code happened
     keep_memory()
+    keep_to_own_cores()
     commands, replies = _take_over()
     os.register_at_fork(after_in_child=lambda: _let_go(commands, replies))
     requests: Requests = queue.SimpleQueue()

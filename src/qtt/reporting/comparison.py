@@ -28,7 +28,7 @@ DEPTH = 3
 """Levels of folders that are looked through for run folders."""
 
 PASSING = (
-    *("seed", "run_dir", "runs_dir", "tracker", "disk_quota_gb", "isolation"),
+    *("seed", "run_dir", "runs_dir", "tracker", "disk_quota_gb", "executor"),
     *("hang_factor", "hang_floor_s"),
 )
 """Settings in which runs of one group may differ."""

@@ -30,7 +30,13 @@ FORMAT = 1
 END = "end.json"
 SEARCH_SPACE = "search_space.json"
 
-PASSING: Mapping[str, Any] = {"models": (), "work_dir": None, "weights_dir": None, "best_score": None}
+PASSING: Mapping[str, Any] = {
+    "models": (),
+    "work_dir": None,
+    "weights_dir": None,
+    "best_score": None,
+    "workers": 1,
+}
 """Parts of a task that belong to one place or one moment of the search."""
 
 
@@ -237,12 +243,12 @@ class RunFolder:
         return {int(folder.name): _size(folder) for folder in folders if folder.name.isdecimal()}
 
     def enforce_quota(
-        self, quota: int, history: History, task: TaskInfo, current: int, coming: int = 0
+        self, quota: int, history: History, task: TaskInfo, current: Collection[int], coming: int = 0
     ) -> list[int]:
         """Remove checkpoints of the least promising pipelines until all take at most `quota` bytes.
 
-        The current pipeline's stays in any case, and is about to take `coming` bytes more. Returns the ids
-        whose checkpoints went; they start again when they are asked for again.
+        Those of the current pipelines stay in any case, and are about to take `coming` bytes more. Returns
+        the ids whose checkpoints went; they start again when they are asked for again.
         """
         sizes = self.checkpoint_sizes(task)
         ranking = history.ranking()
@@ -251,7 +257,7 @@ class RunFolder:
         for config_id in [*unseen, *reversed(ranking)]:
             if sum(sizes.values()) + coming <= quota:
                 break
-            if config_id != current and sizes.get(config_id):
+            if config_id not in current and sizes.get(config_id):
                 self.discard(config_id, task)
                 sizes[config_id] = 0
                 evicted.append(config_id)

@@ -49,7 +49,10 @@ class Suspicion:
 
 
 def patiently(
-    attempt: Callable[[], str | None], seconds: float, wait: Callable[[str, float], bool]
+    attempt: Callable[[], str | None],
+    seconds: float,
+    wait: Callable[[str, float], bool],
+    met: str | None = None,
 ) -> str | None:
     """Try until the world is not at fault; the last fault where patience ended before, else None.
 
@@ -57,12 +60,15 @@ def patiently(
         attempt: does it; the fault of the world that it met, or None.
         seconds: of patience.
         wait: lets a pause pass, given the fault and seconds; False where waiting has no use any more.
+        met: the fault that a first attempt has met already; None: there was none.
     """
     patience = Patience(seconds)
-    while (fault := attempt()) is not None:
+    fault = attempt() if met is None else met
+    while fault is not None:
         pause = patience.pause()
         if pause is None or not wait(fault, pause):
             return fault
+        fault = attempt()
     return None
 
 

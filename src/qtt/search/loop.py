@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from qtt.errors import ConfigError, ObjectiveError
-from qtt.evaluation import Evaluator
+from qtt.evaluation.pool import Pool
 from qtt.evaluation.preflight import Preflight, summary
 from qtt.evaluation.step import GAVE_UP, timeout
 from qtt.optimizers.base import Optimizer
@@ -21,6 +21,7 @@ from qtt.search.estimates import Estimates
 from qtt.search.faults import Suspicion, patiently
 from qtt.search.misses import ended_early, missed
 from qtt.search.quota import DiskQuota
+from qtt.search.steps import Step, Steps
 from qtt.search.watchdog import Pace, Watch, Watchdog, predicted_seconds
 from qtt.space.horizon import last_epoch
 from qtt.support.clock import Clock
@@ -44,7 +45,7 @@ class SearchLoop:
     def __init__(
         self,
         optimizer: Optimizer,
-        evaluator: Evaluator,
+        pool: Pool,
         folder: RunFolder,
         task: TaskInfo,
         budget: Budget,
@@ -61,7 +62,7 @@ class SearchLoop:
 
         Args:
             optimizer: set up with its candidates.
-            evaluator: of the objective; closed at the end.
+            pool: of workers that run the objective; closed at the end.
             folder: locked, and claimed for this search.
             task: with its place in `folder`.
             budget: earlier searches in the folder count towards it.
@@ -77,9 +78,9 @@ class SearchLoop:
             JournalError: the folder's journal is damaged.
         """
         self._optimizer = optimizer
-        self._evaluator = evaluator
+        self._pool = pool
         self._folder = folder
-        self._task = task
+        self._task = replace(task, workers=len(pool.places))
         self._budget = budget
         self._clock = clock
         self._quota = DiskQuota(quota, folder, None if preflight is None else preflight.task)
@@ -96,7 +97,7 @@ class SearchLoop:
         self._preflight = preflight
         self._begin = clock.now() - (self._entries[-1].elapsed if self._entries else 0.0)
         self._notes = notes(optimizer, task)
-        self._step: tuple[Trial, float] | None = None
+        self._steps = Steps(len(pool.places))
 
     def run(self) -> Summary:
         """Search until the budget is spent or someone interrupts.
@@ -137,19 +138,18 @@ class SearchLoop:
         )
 
     def _wind_up(self, end: Summary, interrupts: OneInterrupt) -> None:
-        """Write down how the search ended, end the training process, tell the trackers.
+        """Write down how the search ended, end the training processes, tell the trackers.
 
         Further interrupts, of an impatient user, hurry the latter two, and are no error.
         """
         try:
-            if end.interrupted and self._step is not None:
-                trial, begin = self._step
-                self._record(timeout(trial, self._clock.now() - begin))
+            for step in self._steps if end.interrupted else ():
+                self._record(timeout(step.asked, self._clock.now() - step.begin), step)
             self._note_end(end, end.fault is None and not end.interrupted and end.reason != BROKEN)
         finally:
             try:
                 with interrupts.heeded():
-                    self._evaluator.close()
+                    self._pool.close()
             finally:
                 with interrupts.heeded():
                     self._trackers.finish(end)
@@ -176,15 +176,15 @@ class SearchLoop:
             self._folder.keep_incumbent(self._history.incumbent, self._optimizer.candidates, self._task)
 
     def _make_ready(self) -> None:
-        """Start the training process, and see whether all is there that it needs."""
+        """Start the training processes, and see whether all is there that they need."""
         begin = self._clock.now()
-        self._evaluator.start()
+        self._pool.start()
         if self._preflight is None:
             return
         try:
-            facts = self._preflight.run(self._evaluator, self._trackers.preparing)
+            facts = self._preflight.run(self._pool.first, self._trackers.preparing)
         except BaseException:
-            self._evaluator.close()
+            self._pool.close()
             raise
         finally:
             self._trackers.preparing("")
@@ -208,17 +208,59 @@ class SearchLoop:
         )
 
     def _loop(self) -> str:
-        while (reason := self._spent()) is None:
+        """Keep the workers busy until nothing more may begin and all have ended; returns why."""
+        while True:
+            reason = self._occupy()
+            if not self._steps:
+                assert reason is not None
+                return reason
+            ended = self._listen()
+            if ended is not None and ended.fault is not None:
+                self._fault = self._mend(ended)
+                if self._fault is not None:
+                    return self._gave_up(self._fault)
+
+    def _occupy(self) -> str | None:
+        """Begin a step on every free worker; why none begins any more, None where more may be asked later."""
+        while not self._steps.all_busy:
+            if (reason := self._spent()) is not None:
+                return reason
+            if self._steps and self._epochs_left() == 0:
+                return None
             self._optimizer.seconds_left = self._seconds_left()
             trial = self._optimizer.ask()
             if trial is None:
-                return self._nothing_left()
+                return None if self._steps else self._nothing_left()
             self._trackers.asked(trial, self._elapsed())
-            self._quota.before(trial, self._history, self._optimizer.candidates, self._task)
-            self._fault = patiently(partial(self._attempt, trial), self._patience, self._wait)
-            if self._fault is not None and self._spent() is None:
-                return f"Stopped, for this did not mend: {self._fault}"
-        return reason if self._fault is None else f"{reason} It ended waiting: {self._fault}"
+            running = self._steps.pipelines
+            self._quota.before(trial, self._history, self._optimizer.candidates, self._task, running)
+            self._begin_step(trial, self._steps.worker_for(trial.config_id))
+        return None
+
+    def _mend(self, step: Step) -> str | None:
+        """Wait for the world to mend, and try steps again that met its fault; the fault that stayed, if any.
+
+        Meanwhile nothing new begins: what other workers were at ends first.
+        """
+        faulty = [step]
+        while self._steps:
+            ended = self._listen()
+            if ended is not None and ended.fault is not None:
+                faulty.append(ended)
+        met = step.fault
+        for one in faulty:
+            attempt = partial(self._attempt, one.asked, one.worker)
+            fault = patiently(attempt, self._patience, self._wait, met)
+            if fault is not None:
+                return fault
+            met = None  # it has mended: the next step need not wait for that
+        return None
+
+    def _gave_up(self, fault: str) -> str:
+        spent = self._spent()
+        if spent is None:
+            return f"Stopped, for this did not mend: {fault}"
+        return f"{spent} It ended waiting: {fault}"
 
     def _wait(self, fault: str, pause: float) -> bool:
         """Let a pause pass; False where the budget ends before it does."""
@@ -229,30 +271,52 @@ class SearchLoop:
         self._clock.sleep(seconds)
         return self._spent() is None
 
-    def _attempt(self, trial: Trial) -> str | None:
-        """Run a step and record its results; the fault of the world that it met, which enters no record."""
-        begin = self._clock.now()
-        self._step = trial, begin
-        step, task = self._within_budget(trial), self._task_now(trial)
-        watch = self._watch(step)
-        fault, last = None, None
-        for last in self._evaluator.evaluate(step, task, watch.seconds):
-            result = watch.judged(last, step)
-            fault = self._suspicion.fault(result)
-            if fault is None and not result.info.get(GAVE_UP):
-                self._record(result)
-        if fault is None and ended_early(last, step):
-            self._record(missed(step, self._history, self._clock.now() - begin))
-        elif last is not None and last.succeeded and step is not trial:
-            self._record(timeout(trial, 0.0))
-        self._step = None
-        return fault
+    def _attempt(self, trial: Trial, worker: int) -> str | None:
+        """Run a step alone; the fault of the world that it met, which enters no record."""
+        self._begin_step(trial, worker)
+        while (ended := self._listen()) is None:
+            pass
+        return ended.fault
+
+    def _begin_step(self, asked: Trial, worker: int) -> None:
+        """Have a worker run a step."""
+        trial = self._within_budget(asked)
+        step = Step(asked, trial, worker, self._watch(trial), self._clock.now())
+        self._steps.begin(step)
+        self._pool.submit(worker, trial, self._task_now(trial), step.watch.seconds)
+
+    def _listen(self) -> Step | None:
+        """Record the next result of any worker; its step, where that has ended."""
+        event = self._pool.next()
+        step = self._steps[event.worker]
+        if event.result is None:
+            self._end(step)
+            return step
+        result = step.watch.judged(event.result, step.trial)
+        step.last, step.fault = event.result, self._suspicion.fault(result)
+        if step.fault is None and not result.info.get(GAVE_UP):
+            self._record(result, step)
+        return None
+
+    def _end(self, step: Step) -> None:
+        if step.fault is None and ended_early(step.last, step.trial):
+            self._record(missed(step.trial, self._history, self._clock.now() - step.begin), step)
+        elif step.last is not None and step.last.succeeded and step.trial is not step.asked:
+            self._record(timeout(step.asked, 0.0), step)
+        self._steps.end(step)
+
+    def _epochs_left(self) -> int | None:
+        """Of the budget, less those that are under way; None where it counts none."""
+        if self._budget.evaluations is None:
+            return None
+        promised = self._steps.promised(self._history)
+        return max(self._budget.evaluations - self._history.evaluations - promised, 0)
 
     def _within_budget(self, trial: Trial) -> Trial:
         """The step, or as much of it as the epochs left in the budget allow."""
-        if self._budget.evaluations is None:
+        left = self._epochs_left()
+        if left is None:
             return trial
-        left = self._budget.evaluations - self._history.evaluations
         last = self._history.fidelity(trial.config_id) + left
         return trial if trial.fidelity <= last else replace(trial, fidelity=last)
 
@@ -267,7 +331,8 @@ class SearchLoop:
         to_reach = self._estimates.to_reach(trial.config_id, self._history, candidates)
         return replace(self._task, best_score=to_reach, models=candidates.models)
 
-    def _record(self, result: Result) -> None:
+    def _record(self, result: Result, step: Step) -> None:
+        result = replace(result, info={**result.info, **self._pool.places[step.worker]})
         if result.succeeded and result.fidelity <= self._history.fidelity(result.config_id):
             return  # a step that was cut short is asked again and may report what it finished before
         result = self._estimates.with_estimate(result, self._history, self._optimizer.candidates)
@@ -296,7 +361,7 @@ class SearchLoop:
         done = at_end or result.config_id in self._history.failed
         if done and result.status is not Status.TIMEOUT:
             self._folder.discard(result.config_id, self._task)
-        self._quota.after(result.config_id, self._history, self._task)
+        self._quota.after(result.config_id, self._history, self._task, self._steps.pipelines)
 
     def _last_epoch(self, config_id: int) -> int:
         return last_epoch(self._optimizer.candidates.configs[config_id], self._task.max_fidelity)

@@ -1,6 +1,7 @@
 """The disk quota of a search: room is made before a step writes, and looked after when it has."""
 
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from qtt.runs.folder import RunFolder
@@ -25,17 +26,28 @@ class DiskQuota:
     task: Task | None = None
     evicted: list[int] = field(default_factory=list)
 
-    def before(self, trial: Trial, history: History, candidates: Candidates, task: TaskInfo) -> None:
-        """Make room for what a step is about to write, as far as that can be known."""
-        if self.limit is not None:
-            self._enforce(history, task, trial.config_id, self._coming(trial, candidates, task))
+    def before(
+        self,
+        trial: Trial,
+        history: History,
+        candidates: Candidates,
+        task: TaskInfo,
+        running: Collection[int] = (),
+    ) -> None:
+        """Make room for what a step is about to write, as far as that can be known.
 
-    def after(self, config_id: int, history: History, task: TaskInfo) -> None:
-        """Remove what is too much, now that a pipeline has written."""
+        running: ids of pipelines that others train meanwhile, whose checkpoints stay as well.
+        """
         if self.limit is not None:
-            self._enforce(history, task, config_id, 0)
+            coming = self._coming(trial, candidates, task)
+            self._enforce(history, task, {trial.config_id, *running}, coming)
 
-    def _enforce(self, history: History, task: TaskInfo, current: int, coming: int) -> None:
+    def after(self, config_id: int, history: History, task: TaskInfo, running: Collection[int] = ()) -> None:
+        """Remove what is too much, now that a pipeline has written; running: see `before`."""
+        if self.limit is not None:
+            self._enforce(history, task, {config_id, *running}, 0)
+
+    def _enforce(self, history: History, task: TaskInfo, current: Collection[int], coming: int) -> None:
         assert self.limit is not None
         evicted = self.folder.enforce_quota(self.limit, history, task, current, coming)
         if evicted:

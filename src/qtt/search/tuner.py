@@ -13,6 +13,7 @@ from rich.console import Console
 
 from qtt.errors import ConfigError
 from qtt.evaluation import make_evaluator
+from qtt.evaluation.pool import make_pool
 from qtt.evaluation.preflight import Preflight, check_writable, whose
 from qtt.evaluation.process import import_path
 from qtt.hub.model_hub import ModelHub
@@ -54,6 +55,8 @@ class QuickTuner:
         folder under `runs/` named after the task and the candidates.
     trackers: who is told of the search; default: console and `trajectory.csv`.
     isolation: `process`, `inline` or `auto`; see `qtt.evaluation.make_evaluator`.
+    workers: how many pipelines are trained at once, each in a process with a GPU of its own or its share of
+        the processor cores; None: one for each GPU. A search goes on with any number of them.
     disk_quota_gb: bound on all checkpoints together, in 10⁹ bytes; None: no bound.
     patience: seconds to wait, in each step, for data, weights, device or disk to come back before a search
         stops; they count against the budget. Such faults of the world enter no pipeline's record.
@@ -75,6 +78,7 @@ class QuickTuner:
         *,
         trackers: Sequence[Tracker] | None = None,
         isolation: str = "auto",
+        workers: int | None = 1,
         disk_quota_gb: float | None = None,
         patience: float = 600.0,
         hang_factor: float | None = 20.0,
@@ -88,6 +92,7 @@ class QuickTuner:
         self.path = None if path is None else Path(path)
         self._trackers: Sequence[Tracker] = [ConsoleTracker(), CsvTracker()] if trackers is None else trackers
         self._isolation = isolation
+        self._workers = workers
         self._quota = None if disk_quota_gb is None else _bytes(disk_quota_gb)
         self._patience = patience
         self._watchdog = Watchdog(hang_factor, hang_floor)
@@ -142,7 +147,7 @@ class QuickTuner:
                 logger.info("%d failures are forgotten, and their pipelines may be asked again.", forgiven)
             self.summary = SearchLoop(
                 self.optimizer,
-                make_evaluator(objective, folder.log, self._isolation),
+                make_pool(objective, folder.log, self._isolation, self._workers, task.settings.get("device")),
                 folder,
                 task,
                 budget,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from qtt.errors import ConfigError
+from qtt.evaluation.pool import WORKER
 from qtt.evaluation.step import GAVE_UP, failure
 from qtt.optimizers.base import Optimizer, Outlook
 from qtt.runs.history import History
@@ -84,19 +85,23 @@ class Watch:
 
 
 class Pace:
-    """What a second of cost takes by the clock: objectives leave something out, or count in other units."""
+    """What a second of cost takes by the clock: objectives leave something out, or count in other units.
+
+    Of several workers each has its own clock: from its result before.
+    """
 
     def __init__(self, entries: Sequence[Entry]) -> None:
-        self._elapsed = 0.0
+        self._elapsed: dict[object, float] = {}
         self._ratios: list[float] = []
         for entry in entries:
             self.add(entry.result, entry.elapsed)
 
     def add(self, result: Result, elapsed: float) -> None:
         """Note a result that was journaled at so many seconds of the budget."""
+        worker = result.info.get(WORKER, 0)
         if result.succeeded:
-            self._ratios.append((elapsed - self._elapsed) / result.cost)
-        self._elapsed = elapsed
+            self._ratios.append((elapsed - self._elapsed.get(worker, 0.0)) / result.cost)
+        self._elapsed[worker] = elapsed
 
     @property
     def scale(self) -> float:

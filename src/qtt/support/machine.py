@@ -11,10 +11,35 @@ GPU_DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 """Files that the drivers of NVIDIA, AMD and Windows' Linux make."""
 
 
+CORES = "QTT_CORES"
+"""Variable that tells a training process which processor cores are its own, `0,1`."""
+
+
+def keep_to_own_cores() -> None:
+    """Have this process, and what it starts, run on the cores alone that `QTT_CORES` names, if it does."""
+    named = os.environ.get(CORES)
+    if named and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {int(core) for core in named.split(",")})
+
+
 def available_cores() -> int:
     """Processor cores that this process may use, which may be fewer than the machine has."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def core_shares(count: int) -> list[tuple[int, ...]]:
+    """The cores that this process may use, divided among so many; two share one where there are too few.
+
+    Empty shares where the system does not tell cores apart.
+    """
+    affinity = getattr(os, "sched_getaffinity", None)
+    if affinity is None:
+        return [()] * count
+    cores = sorted(affinity(0))
+    if len(cores) <= count:
+        return [(cores[place % len(cores)],) for place in range(count)]
+    return [tuple(cores[place::count]) for place in range(count)]
 
 
 def trains_on_cpu(device: str | None) -> bool:

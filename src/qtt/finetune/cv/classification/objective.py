@@ -283,9 +283,21 @@ class _Step:
         checkpoint = None
         if self.path is not None:
             checkpoint = _writer.submit(self.path, self.fingerprint, pipeline.progress, pipeline.state())
-            if pipeline.progress.epoch == last_epoch(self.trial.config, self.task.max_fidelity):
-                _writer.wait()  # a tuner removes the folder of a finished pipeline
+            if pipeline.progress.epoch == self._waits_at():
+                _writer.wait()
         _warm.put(self.key, pipeline, checkpoint)
+
+    def _waits_at(self) -> int:
+        """The epoch whose checkpoint must be there before its result is told.
+
+        The last one, for a tuner removes the folder of a finished pipeline; and where several workers train,
+        the last one of the step, for another of them may have the next.
+        """
+        return (
+            self.trial.fidelity
+            if self.task.workers > 1
+            else last_epoch(self.trial.config, self.task.max_fidelity)
+        )
 
     def save_weights(self, network: nn.Module, epoch: int) -> None:
         """Leave the network's weights for the tuner, whole or not at all."""
