@@ -150,6 +150,11 @@ compare-optimizers: $(VENV)/.installed-dev  ## half an hour: other libraries' op
 		--results experiments/optimizers/results $(ARGS)
 	@$(BIN)/python experiments/optimizers/compare.py
 
+.PHONY: ablations
+ablations: $(VENV)/.installed-dev  ## 45 minutes: Quick-Tune without its parts, with longer steps, fewer datasets, smaller hubs
+	@$(BIN)/python experiments/ablations/replay_variants.py $(ARGS)
+	@$(BIN)/python experiments/pages.py ablations
+
 .PHONY: experiments-small
 experiments-small: $(VENV)/.installed-dev  ## minutes: miniatures of all experiments, as far as data are here (ARGS="--shared …")
 	@$(BIN)/python experiments/small.py $(ARGS)

@@ -17,7 +17,13 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 HERE = Path(__file__).resolve().parent
-SCRIPTS = {"optimizers": "compare", "table1": "table1", "model_choice": "model_choice"}
+SCRIPTS = {
+    "optimizers": "compare",
+    "ablations": "ablations",
+    "default_or_search": "defaults",
+    "model_choice": "model_choice",
+    "table1": "table1",
+}
 """The script of each experiment that has a page, by its folder."""
 
 

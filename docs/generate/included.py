@@ -11,6 +11,8 @@ PAGES: Mapping[str, str] = {
     "experiments/search_quality/README.md": "experiments/search_quality.md",
     "experiments/search_quality/ideas.md": "experiments/search_quality_ideas.md",
     "experiments/optimizers/README.md": "experiments/optimizers.md",
+    "experiments/ablations/README.md": "experiments/ablations.md",
+    "experiments/default_or_search/README.md": "experiments/default_or_search.md",
     "experiments/model_choice/README.md": "experiments/model_choice.md",
     "experiments/table1/README.md": "experiments/table1.md",
     "experiments/finetune_vs_probe/README.md": "experiments/finetune_vs_probe.md",
