@@ -21,6 +21,7 @@ SCRIPTS = {
     "optimizers": "compare",
     "ablations": "ablations",
     "default_or_search": "defaults",
+    "images": "image_tables",
     "model_choice": "model_choice",
     "table1": "table1",
 }
