@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 HERE = Path(__file__).resolve().parent
@@ -54,7 +55,8 @@ class Page:
         for path, draw in self.figures.items():
             figure = draw()
             figure.savefig(path.with_suffix(".png"))
-            figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+            with rc_context({"svg.hashsalt": "qtt"}):  # the same names within, every time
+                figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
 
 
 def with_table(text: str, table: str, name: str = "results") -> str:
