@@ -8,11 +8,15 @@ from typing import Any
 import pytest
 
 import objectives
+from qtt.evaluation import preflight
+from qtt.evaluation.inline import InlineEvaluator
 from qtt.optimizers.base import CandidateOptimizer
 from qtt.optimizers.random import EpochwiseRandomOptimizer
 from qtt.runs.journal import Entry, Journal
 from qtt.search.tuner import QuickTuner
 from qtt.search.watchdog import Pace
+from qtt.tasks import load_task
+from qtt.tasks.preflight import Needs
 from qtt.tracking.base import SearchInfo, Summary
 from qtt.types import Candidates, Objective, Result, Status, TaskInfo, Trial
 
@@ -168,3 +172,17 @@ def test_the_pace_of_each_worker_is_its_own() -> None:
     for worker, elapsed in [(0, 10.0), (1, 11.0), (0, 20.0), (1, 21.0)]:
         pace.add(Result(0, 1, 0.5, 5.0, info={"worker": worker}), elapsed)
     assert pace.scale == pytest.approx(2.0)
+
+
+def test_each_worker_needs_its_own_memory_and_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(preflight, "check_memory", asked.append)
+    monkeypatch.setattr(preflight, "check_room", lambda folder, needed: asked.append(needed) or 10**9)
+    task = load_task("image_classification")
+    monkeypatch.setattr(type(task), "needs", lambda *_: Needs(memory=100, disk=10))
+    monkeypatch.setattr(type(task), "rehearsal", None)
+    info = replace(TASK, workers=3)
+    preflight.Preflight(task, optimizer().candidates, info, tmp_path).run(
+        InlineEvaluator(objectives.good), lambda what: None
+    )
+    assert asked == [30, 300]

@@ -44,8 +44,8 @@ class Preflight:
         """
         try:
             needs = Needs() if self.task is None else self.task.needs(self.candidates, self.info)
-            free = check_room(self.folder, needs.disk)
-            check_memory(needs.memory)
+            free = check_room(self.folder, needs.disk * self.info.workers)
+            check_memory(needs.memory * self.info.workers)
             return (*self._rehearse(evaluator, say), f"{in_words(free)} free")
         except EnvironmentFault as fault:
             raise EnvironmentFault(f"{fault} {NOTHING_LOST}") from fault
@@ -89,7 +89,7 @@ def check_writable(folder: Path) -> None:
 def check_room(folder: Path, needed: int) -> int:
     """Bytes free where a run folder lies.
 
-    needed: by one pipeline.
+    needed: by the pipelines that train at once.
 
     Raises:
         EnvironmentFault: they are too few.
@@ -105,7 +105,7 @@ def check_room(folder: Path, needed: int) -> int:
 
 
 def check_memory(needed: int) -> None:
-    """See whether there is memory for a training process.
+    """See whether there is memory for the training processes.
 
     Raises:
         EnvironmentFault: there is not.

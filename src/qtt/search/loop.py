@@ -64,7 +64,7 @@ class SearchLoop:
             optimizer: set up with its candidates.
             pool: of workers that run the objective; closed at the end.
             folder: locked, and claimed for this search.
-            task: with its place in `folder`.
+            task: with its place in `folder`, and how many workers `pool` has.
             budget: earlier searches in the folder count towards it.
             trackers: told of everything.
             clock: for all durations.
@@ -80,7 +80,7 @@ class SearchLoop:
         self._optimizer = optimizer
         self._pool = pool
         self._folder = folder
-        self._task = replace(task, workers=len(pool.places))
+        self._task = task
         self._budget = budget
         self._clock = clock
         self._quota = DiskQuota(quota, folder, None if preflight is None else preflight.task)

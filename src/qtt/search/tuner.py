@@ -145,9 +145,12 @@ class QuickTuner:
             self.path = folder.path
             if retry_failed and (forgiven := folder.journal.forgive_failures()):
                 logger.info("%d failures are forgotten, and their pipelines may be asked again.", forgiven)
+            device = task.settings.get("device")
+            pool = make_pool(objective, folder.log, self._isolation, self._workers, device)
+            task = replace(task, workers=len(pool.places))
             self.summary = SearchLoop(
                 self.optimizer,
-                make_pool(objective, folder.log, self._isolation, self._workers, task.settings.get("device")),
+                pool,
                 folder,
                 task,
                 budget,
