@@ -1,4 +1,4 @@
-"""The README's tables of test accuracy, from results.csv and quiet.csv (`make tables`)."""
+"""The README's tables of test accuracy, from results.csv, quiet.csv and long.csv (`make tables`)."""
 
 import math
 import sys
@@ -16,7 +16,11 @@ from pages import Page, markdown, with_table
 
 HERE = Path(__file__).resolve().parent
 README = HERE / "README.md"
-FILES = {"results": HERE / "results.csv", "side by side": HERE / "quiet.csv"}
+FILES = {
+    "results": HERE / "results.csv",
+    "side by side": HERE / "quiet.csv",
+    "long": HERE / "long.csv",
+}
 """Tables by the names of their marks in the README, and the runs that each shows."""
 
 NAMES = {
@@ -28,7 +32,7 @@ NAMES = {
 
 
 def accuracy_table(table: Table) -> str:
-    """A row a budget, method and seed that has all sets: test accuracy within the budget, set by set."""
+    """A row a budget, method and seed that has most sets: test accuracy within the budget, set by set."""
     rows = []
     for budget in table.budgets:
         reference = _mean_by_set(table, REFERENCE, budget)
@@ -41,14 +45,14 @@ def accuracy_table(table: Table) -> str:
 
 
 def _whole(table: Table, budget: float) -> Iterator[tuple[str, int, np.ndarray]]:
-    """Method, seed and accuracy by set of what was run on all sets; the reference first."""
+    """Method, seed and accuracy by set, NaN where it was not run; the reference first."""
     for method in sorted(table.methods, key=_place):
         runs = table.once(method, budget)
         for seed in sorted({run.key.seed for run in runs}):
             found = {run.key.set: run.accuracy(budget) for run in runs if run.key.seed == seed}
-            if found.keys() >= set(table.sets):
+            if 2 * len(found) >= len(table.sets):
                 shown = 0 if method in table.timeless else seed
-                yield method, shown, np.array([found[name] for name in _sets(table)])
+                yield method, shown, np.array([found.get(name, np.nan) for name in _sets(table)])
 
 
 def _place(method: str) -> tuple[int, str]:
@@ -67,11 +71,12 @@ def _mean_by_set(table: Table, method: str, budget: float) -> np.ndarray:
 
 
 def _accuracy(value: float) -> str:
-    return f"{value:.3f}".removeprefix("0")
+    return "–" if math.isnan(value) else f"{value:.3f}".removeprefix("0")
 
 
 def _lead(values: Sequence[float] | np.ndarray) -> str:
-    if not len(values):
+    values = np.asarray(values)[~np.isnan(values)]
+    if len(values) < 2:
         return ""
     error = np.std(values, ddof=1) / math.sqrt(len(values))
     return f"{np.mean(values):+.3f} ± {error:.3f}".replace("0.", ".")
