@@ -414,7 +414,7 @@ def test_a_sweep_of_real_searches_resumes_and_becomes_a_table(load: Load, tmp_pa
     write_image_folder(tmp_path / "flowers")
     command = [
         *(sys.executable, "-m", "qtt.run", "+experiment=table1_flowers", "dataset.path=flowers"),
-        *("objective.function=objectives.good", "model_hub=tiny", "isolation=inline", "budget.evaluations=3"),
+        *("objective.function=objectives.good", "model_hub=tiny", "executor=inline", "budget.evaluations=3"),
         *("num_candidates=4", "optimizer.epochs_per_step=1", "seed=0"),
     ]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
