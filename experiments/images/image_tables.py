@@ -36,7 +36,7 @@ def accuracy_table(table: Table) -> str:
     rows = []
     for budget in table.budgets:
         reference = _mean_by_set(table, REFERENCE, budget)
-        for method, seed, values in _whole(table, budget):
+        for method, seed, values in _rows(table, budget):
             lead = reference - values if method != REFERENCE else np.array([])
             name = NAMES.get(method, method) + (f", seed {seed}" if seed else "")
             cells = [*values, float(np.mean(values))]
@@ -44,7 +44,7 @@ def accuracy_table(table: Table) -> str:
     return markdown(["seconds", "method", *_sets(table), "mean", f"{REFERENCE} ahead by"], rows)
 
 
-def _whole(table: Table, budget: float) -> Iterator[tuple[str, int, np.ndarray]]:
+def _rows(table: Table, budget: float) -> Iterator[tuple[str, int, np.ndarray]]:
     """Method, seed and accuracy by set, NaN where it was not run; the reference first."""
     for method in sorted(table.methods, key=_place):
         runs = table.once(method, budget)
@@ -66,8 +66,8 @@ def _sets(table: Table) -> list[str]:
 
 
 def _mean_by_set(table: Table, method: str, budget: float) -> np.ndarray:
-    """Of all its seeds that have all sets."""
-    return np.mean([values for name, _, values in _whole(table, budget) if name == method], axis=0)
+    """Of all its seeds."""
+    return np.mean([values for name, _, values in _rows(table, budget) if name == method], axis=0)
 
 
 def _accuracy(value: float) -> str:

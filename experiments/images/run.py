@@ -72,13 +72,22 @@ class Bench:
     def _call(self, key: Key, work: Path, log: Path) -> str:
         """Why the method has failed; empty: it has not."""
         try:
-            call = METHODS[key.method].call(self.places)
+            call = self.call_of(key)
         except (NotInstalledError, ValueError) as error:
             return f"not run: {error}"
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("w", encoding="utf-8") as file:
             status = watched(self._command(call, key, work), _environment(call), file.fileno(), key.budget)
         return "" if status == 0 else f"status {status}: {_last_words(log)}"
+
+    def call_of(self, key: Key) -> Call:
+        """How the method of a run is started.
+
+        Raises:
+            NotInstalledError: its environment cannot be made.
+            ValueError: a place that it needs was not named.
+        """
+        return METHODS[key.method].call(self.places)
 
     def _command(self, call: Call, key: Key, work: Path) -> list[str]:
         return [
@@ -220,7 +229,11 @@ def main() -> int:
     old = None if options.old_source is None else options.old_source.resolve()
     places = Places(out / "hub", out / "environments", options.source.resolve(), old)
     bench = Bench((options.shared / "images").resolve(), out, places)
-    keys = list(grid(axes_of(options)))
+    return carry_out(bench, list(grid(axes_of(options))), options)
+
+
+def carry_out(bench: Bench, keys: Sequence[Key], options: argparse.Namespace) -> int:
+    """Run what is missing of `keys`, as the command line (`shared`, `retry`, `dry_run`) says; exit status."""
     absent = sorted({key.set for key in keys if not (bench.images / key.set / "train").is_dir()})
     if absent:
         LOG.error("%s has no %s; correct --shared or --only set=…", bench.images, ", ".join(absent))
@@ -232,9 +245,9 @@ def main() -> int:
         LOG.info("%s", "\n".join(map(str, missing)))
         return 0
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        with FileLock(out / "hub.lock"):
-            make_hub(options.shared / "weights", places.hub)
+        bench.out.mkdir(parents=True, exist_ok=True)
+        with FileLock(bench.out / "hub.lock"):
+            make_hub(options.shared / "weights", bench.places.hub)
         run_missing(bench, keys, retry=options.retry)
     except KeyboardInterrupt:
         LOG.info("Interrupted. The same command goes on.")

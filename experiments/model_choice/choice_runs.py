@@ -21,17 +21,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "images"))
 
-from filelock import FileLock
 from methods import Call, Places
-from results import Key, finished
-from run import Bench, run_missing, watched
+from results import Key
+from run import Bench, carry_out
 from two_stage import METHODS
-
-from hub import make_hub
 
 HERE = Path(__file__).resolve().parent
 CHECKOUT = HERE.parents[1]
-LOG = logging.getLogger("model_choice")
 RUNS = HERE / "results" / "runs.csv"
 AXES: Mapping[str, Sequence[str]] = {
     "set": ("flowers5", "blood_cells", "trashnet"),
@@ -40,9 +36,6 @@ AXES: Mapping[str, Sequence[str]] = {
     "seed": ("0", "1", "2"),
 }
 """What is run where the command line says nothing else."""
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-LINES = 3
-"""Of a log, that say why a run has failed."""
 
 
 @dataclass(frozen=True)
@@ -57,26 +50,11 @@ class Choices(Bench):
         """The rows."""
         return self.table
 
-    def _call(self, key: Key, work: Path, log: Path) -> str:
-        """Why the run has failed; empty: it has not."""
+    def call_of(self, key: Key) -> Call:
+        """See `Bench.call_of`."""
         source = self.places.source
         arguments = ("--by", key.method, "--source", str(source))
-        command = self._command(Call(Path(sys.executable), self.script, source, arguments), key, work)
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("w", encoding="utf-8") as file:
-            status = watched(command, environment(source), file.fileno(), key.budget)
-        return "" if status == 0 else f"status {status}: {_last_words(log)}"
-
-
-def environment(source: Path) -> dict[str, str]:
-    """That of a run: one thread, no network, and the qtt of a checkout."""
-    offline = {"HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore"}
-    return {**os.environ, **dict.fromkeys(THREADS, "1"), **offline, "PYTHONPATH": str(source / "src")}
-
-
-def _last_words(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return " / ".join(line.strip() for line in lines[-LINES:])
+        return Call(Path(sys.executable), self.script, source, arguments)
 
 
 def grid(axes: Mapping[str, Sequence[str]]) -> Iterator[Key]:
@@ -122,24 +100,7 @@ def main() -> int:
     out, table = options.out.resolve(), options.results.resolve()
     places = Places(out / "hub", out / "environments", options.source.resolve())
     bench = Choices((options.shared / "images").resolve(), out, places, table)
-    keys = list(grid({**AXES, **dict(options.only)}))
-    if absent := sorted({key.set for key in keys if not (bench.images / key.set / "train").is_dir()}):
-        LOG.error("%s has no %s; correct --shared or --only set=…", bench.images, ", ".join(absent))
-        return 2
-    missing = [key for key in keys if key not in finished(table, failed=not options.retry)]
-    LOG.info("%d of %d runs are missing", len(missing), len(keys))
-    if options.dry_run:
-        LOG.info("%s", "\n".join(map(str, missing)))
-        return 0
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with FileLock(out / "hub.lock"):
-            make_hub(options.shared / "weights", places.hub)
-        run_missing(bench, keys, retry=options.retry)
-    except KeyboardInterrupt:
-        LOG.info("Interrupted. The same command goes on.")
-        return 130
-    return 0
+    return carry_out(bench, list(grid({**AXES, **dict(options.only)})), options)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy import stats
 
+from qtt.benchmarking.plots import COLOURS, tidy
 from qtt.errors import QTTError
 from qtt.reporting.comparison import find_runs
 from qtt.reporting.progress import incumbent_steps
@@ -47,7 +48,7 @@ MOMENTS = 200
 QUICK, RANDOM = "quick", "random"
 DELTAS = (1, 2)
 SIDES = tuple((optimizer, delta) for optimizer in (QUICK, RANDOM) for delta in DELTAS)
-COLOURS = {QUICK: "#0072B2", RANDOM: "#D55E00"}
+COLOUR_OF = dict(zip((QUICK, RANDOM), COLOURS, strict=False))
 DASHES = {1: "-", 2: "--"}
 
 Array = NDArray[np.float64]
@@ -252,7 +253,7 @@ def _panel(axes: Axes, row: Row, results: Results) -> None:
         runs = results.at(row, optimizer, delta)
         if runs.empty:
             continue
-        curves, colour = results.over_time(row, optimizer, delta, times), COLOURS[optimizer]
+        curves, colour = results.over_time(row, optimizer, delta, times), COLOUR_OF[optimizer]
         mean, width = curves.mean(axis=0), interval(curves)
         label = f"{optimizer}, Δt = {delta} (n = {len(runs)})"
         axes.plot(times, mean, color=colour, linestyle=DASHES[delta], label=label)
@@ -266,8 +267,7 @@ def _panel(axes: Axes, row: Row, results: Results) -> None:
     axes.axvline(row.budget, color="0.7", linewidth=0.8)
     axes.set(title=f"{row.title}, {_budget(row.budget)}", xlabel="seconds of the budget")
     axes.set(xlim=(0, 1.13 * row.budget), ylim=(0, None))
-    axes.grid(color="0.92")
-    axes.spines[["top", "right"]].set_visible(False)
+    tidy(axes)
     axes.legend(frameon=False, fontsize="small", loc="best")
 
 

@@ -137,7 +137,9 @@ class QuickTuner:
         path = (self.path or _default_path(self.optimizer, task)).absolute()
         check_writable(path)
         with RunFolder(path) as folder:
-            task = replace(task, work_dir=folder.pipelines)
+            device = task.settings.get("device")
+            pool = make_pool(objective, folder.log, self._isolation, self._workers, device)
+            task = replace(task, work_dir=folder.pipelines, workers=len(pool.places))
             folder.claim(candidates, task, () if self.task is None else self.task.where_it_runs)
             for name, text in {**self._search_space(), **self._files}.items():
                 write_text(folder.path / name, text)
@@ -145,9 +147,6 @@ class QuickTuner:
             self.path = folder.path
             if retry_failed and (forgiven := folder.journal.forgive_failures()):
                 logger.info("%d failures are forgotten, and their pipelines may be asked again.", forgiven)
-            device = task.settings.get("device")
-            pool = make_pool(objective, folder.log, self._isolation, self._workers, device)
-            task = replace(task, workers=len(pool.places))
             self.summary = SearchLoop(
                 self.optimizer,
                 pool,
