@@ -1,7 +1,7 @@
 """Regret on datasets that meta-training has not seen: Quick-Tune, the paper's recipe, ablations, baselines.
 
 python experiments/search_quality/folds.py [--policies NAME …] [--folds K …] [--datasets NAME …]
-    [--seeds N] [--seconds S] [--workers N] [--out DIR] [--results DIR]
+    [--seeds N] [--seconds S] [--processes N] [--out DIR] [--results DIR]
 
 For each fold, predictors are meta-trained on the other folds' datasets and search the fold's; all replays
 make one comparison, by the contract of `python -m qtt.benchmark`. Interrupted, the same command goes on.
@@ -130,7 +130,7 @@ def main() -> None:
     trials = prepare(
         study, contestants, arguments.folds, arguments.datasets, arguments.seeds, arguments.seconds, console
     )
-    comparison = run(trials, study.out, arguments.workers)
+    comparison = run(trials, study.out, arguments.processes)
     write_results(comparison, study.out, arguments.results or study.out / "results")
     console.print(summary_table(comparison))
     if QUICK in comparison.policies:
@@ -156,13 +156,13 @@ def prepare(
     return Trials(contestants, problems, policies, seeds, limit)
 
 
-def run(trials: Trials, out: Path, workers: int) -> Comparison:
+def run(trials: Trials, out: Path, processes: int) -> Comparison:
     """Replay what `out` does not hold yet."""
     out.mkdir(parents=True, exist_ok=True)
     store = ReplayStore(out / "replays.jsonl")
     replays = store.read()
     missing = {job.key: job for job in trials.jobs().values() if job.key not in replays}
-    done = run_jobs(list(missing.values()), workers)
+    done = run_jobs(list(missing.values()), processes)
     console = Console(stderr=True)
     for job, result in track(done, "replaying", len(missing), console=console, disable=not missing):
         store.append(job, result)
@@ -238,7 +238,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--datasets", nargs="+", help="of these folds; default: all")
     parser.add_argument("--seeds", type=int, default=5, help="searches of each policy that draws anything")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="simulated seconds of a search")
-    parser.add_argument("--workers", type=int, default=available_cores(), help="processes")
+    parser.add_argument("--processes", type=int, default=available_cores(), help="searches replayed at once")
     parser.add_argument("--out", type=Path, default=Path("runs/search_quality"), help="folder of the work")
     parser.add_argument("--results", type=Path, help="folder of the tables to keep; default: OUT/results")
     return parser.parse_args()

@@ -83,15 +83,21 @@ def compare(config: DictConfig, console: Console) -> tuple[Comparison, Path]:
     limit = float(config.seconds)
     if not 0 < limit < float("inf"):
         raise ConfigError(f"seconds must be positive; got {config.seconds}.")
-    jobs = [Job(policy, problem, seed, limit) for problem, seed, policy in product(problems, seeds, policies)]
-    workers = available_cores() if config.workers is None else int(config.workers)
+    workers = _workers(plain(config.workers))
+    jobs = [
+        Job(policy, problem, seed, limit, count)
+        for problem, seed, policy, count in product(problems, seeds, policies, workers)
+    ]
+    processes = available_cores() if config.processes is None else int(config.processes)
     out = Path(config.out or Path("runs") / f"benchmark-{Path(config.table).resolve().name}")
     out.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(out / ".lock", timeout=0):
-            replays = _replay(jobs, workers, ReplayStore(out / "replays.jsonl"), bool(config.fresh), console)
+            replays = _replay(
+                jobs, processes, ReplayStore(out / "replays.jsonl"), bool(config.fresh), console
+            )
             comparison = Comparison(
-                policies=tuple(policy.name for policy in policies),
+                policies=tuple(dict.fromkeys(job.label for job in jobs)),
                 datasets=tuple(problem.curves.dataset for problem in problems),
                 seeds=tuple(seeds),
                 replays={job.name: replays[job.key] for job in jobs},
@@ -168,7 +174,7 @@ def _cards(curves: DatasetCurves, hub: ModelHub) -> tuple[ModelCard, ...]:
 
 
 def _replay(
-    jobs: Sequence[Job], workers: int, store: ReplayStore, fresh: bool, console: Console
+    jobs: Sequence[Job], processes: int, store: ReplayStore, fresh: bool, console: Console
 ) -> dict[str, Replay]:
     """All replays by key, taken from the store or run now."""
     replays = {} if fresh else store.read()
@@ -177,12 +183,12 @@ def _replay(
     if kept:
         console.print(f"{kept} of {len(jobs)} searches are kept from before; fresh=true repeats them.")
     if missing:
-        console.print(f"Replaying {counted(len(missing), 'search')}, {workers} at a time.")
+        console.print(f"Replaying {counted(len(missing), 'search')}, {processes} at a time.")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     errors = Console(stderr=True)
     with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as progress:
         bar = progress.add_task("replays", total=len(missing))
-        for job, result in run_jobs(missing, workers):
+        for job, result in run_jobs(missing, processes):
             store.append(job, result)
             replays[job.key] = result
             progress.advance(bar)
@@ -197,19 +203,30 @@ def _seeds(seeds: int | Sequence[int]) -> list[int]:
     return chosen
 
 
+def _workers(workers: int | Sequence[int]) -> list[int]:
+    counts = [workers] if isinstance(workers, int) else list(workers)
+    valid = all(isinstance(count, int) and count > 0 for count in counts)
+    if not (counts and valid and len(set(counts)) == len(counts)):
+        raise ConfigError(f"workers must be a positive number, or different ones; got {workers}.")
+    return counts
+
+
 def _settings(config: DictConfig) -> list[tuple[str, str]]:
     """What the page says besides what was compared."""
     weights = [] if config.weights is None else [("weights of quick", str(config.weights))]
-    return [("model hub", "none" if config.hub is None else str(config.hub)), *weights]
+    counts = _workers(plain(config.workers))
+    workers = [] if counts == [1] else [("workers", ", ".join(map(str, counts)))]
+    return [("model hub", "none" if config.hub is None else str(config.hub)), *weights, *workers]
 
 
 def _next_command(config: DictConfig, comparison: Comparison) -> str:
     """What to type to compare with the policies that are left, or else with more seeds."""
     given: str | list[str] = plain(config.policies)
-    more = [name for name in BUILT_IN if name not in comparison.policies]
+    named = [given] if isinstance(given, str) else given
+    more = [name for name in BUILT_IN if name not in named]
     what, name, value = "more seeds", "seeds", str(2 * len(comparison.seeds))
     if more:
-        names = ",".join([*([given] if isinstance(given, str) else given), *more])
+        names = ",".join([*named, *more])
         what, name, value = "other policies", "policies", f"[{names}]"
     kept = [argument for argument in typed_arguments() if not argument.startswith((f"{name}=", "fresh="))]
     command = shlex.join([*kept, f"{name}={value}"])

@@ -37,7 +37,7 @@ def table(tmp_path_factory):
 
 def _compare(table, out, *overrides):
     with initialize_config_dir(config_directory(), version_base="1.3"):
-        settings = [f"table={table}", f"out={out}", f"seconds={LIMIT}", "hub=null", "seeds=2", "workers=1"]
+        settings = [f"table={table}", f"out={out}", f"seconds={LIMIT}", "hub=null", "seeds=2", "processes=1"]
         config = compose("benchmark", [*settings, *overrides])
         console = Console(record=True, width=120, file=io.StringIO())
         comparison, _ = benchmark.compare(config, console)
@@ -166,6 +166,8 @@ def test_quick_and_an_optimizer_of_ones_own_take_part(table, tmp_path):
         ("hub=table4", "has no model"),
         ("seeds=0", "seeds must be"),
         ("seeds=[0,0]", "seeds must be"),
+        ("workers=0", "workers must be"),
+        ("workers=[2,2]", "workers must be"),
         ("seconds=-1", "seconds must be positive"),
         ("policies=[recorded.Broken]", "no idea"),
     ],
@@ -209,3 +211,15 @@ def test_the_command_explains_what_is_missing(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=waiting.LIMIT)
     assert done.returncode == 1
     assert done.stderr == "Error: table has no value and needs one: add table=… to the command.\n"
+
+
+def test_numbers_of_workers_are_compared(table, tmp_path):
+    comparison, _ = _compare(table, tmp_path, "policies=[random,asha]", "workers=[1,3]")
+    assert comparison.policies == ("random", "random × 3", "asha", "asha × 3")
+    assert {row["policy"] for row in _rows(tmp_path / "summary.csv")} == set(comparison.policies)
+    epochs = {name: len(replay.scores) for name, replay in comparison.replays.items()}
+    alone = {name: count for name, count in epochs.items() if "×" not in name[0]}
+    assert all(epochs[f"{p} × 3", d, s] > count for (p, d, s), count in alone.items())
+    assert "<dt>workers</dt>" in (tmp_path / "benchmark.html").read_text()
+    _, again = _compare(table, tmp_path, "policies=[random,asha]", "workers=3")
+    assert "12 of 12 searches are kept" in again

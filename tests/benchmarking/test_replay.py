@@ -71,3 +71,42 @@ def test_an_optimizer_that_insists_on_a_failed_pipeline_is_stopped():
 
     with pytest.raises(ConfigError, match="pipeline 5 again"):
         _search(Stubborn, recorded(), math.inf)
+
+
+def _in_parallel(curves, order, limit, workers):
+    """Seconds and scores of random search, with each pipeline trained by the first worker that is free."""
+    free = [0.0] * workers
+    seen = []
+    for i in order:
+        worker = min(range(workers), key=free.__getitem__)
+        for epoch in range(curves.lengths[i]):
+            free[worker] += float(curves.seconds[i, epoch])
+            if free[worker] <= limit:
+                seen.append((free[worker], float(curves.scores[i, epoch])))
+    return seen
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 8, 40])
+def test_several_workers_train_at_once(workers):
+    curves = recorded(n=30)
+    order = [int(i) for i in np.random.default_rng(0).permutation(30)]
+    optimizer = RandomOptimizer(seed=0, max_fidelity=curves.scores.shape[1])
+    optimizer.setup(Candidates(curves.configs))
+    found = replay(optimizer, curves, 900.0, workers)
+    assert (np.diff(found.seconds) >= 0).all()
+    seen = sorted(zip(found.seconds.round(6), found.scores, strict=True))  # equal times in any order
+    expected = [(round(when, 6), score) for when, score in _in_parallel(curves, order, 900.0, workers)]
+    assert seen == sorted(expected)
+    assert len(optimizer.pending) <= workers
+
+
+def test_idle_workers_go_on_when_a_result_lets_them():
+    class OneAtATime(RandomOptimizer):
+        def ask(self):
+            return None if self.waiting else super().ask()
+
+    curves = recorded()
+    alone, optimizer = _search(RandomOptimizer, curves, 500.0), OneAtATime(seed=0, max_fidelity=12)
+    optimizer.setup(Candidates(curves.configs))
+    found = replay(optimizer, curves, 500.0, workers=4)
+    np.testing.assert_array_equal(found.seconds, alone.seconds)

@@ -35,8 +35,8 @@ def _same(first, second):
 
 
 def test_processes_give_what_this_process_gives_in_whatever_order():
-    here = {job.name: result for job, result in run_jobs(_jobs(), workers=1)}
-    there = {job.name: result for job, result in run_jobs(_jobs(), workers=2)}
+    here = {job.name: result for job, result in run_jobs(_jobs(), processes=1)}
+    there = {job.name: result for job, result in run_jobs(_jobs(), processes=2)}
     assert set(here) == set(there) == {(p, "A", s) for p in ("random", "asha") for s in (0, 1)}
     assert all(_same(here[name], there[name]) for name in here)
 
@@ -44,7 +44,7 @@ def test_processes_give_what_this_process_gives_in_whatever_order():
 def test_an_error_of_a_policy_comes_out_of_its_process():
     broken = Job(Policy("mine", "qtt.optimizers.asha.Missing"), _problem(), 0, 400.0)
     with pytest.raises(ConfigError, match="mine"):
-        list(run_jobs([broken, *_jobs()], workers=2))
+        list(run_jobs([broken, *_jobs()], processes=2))
 
 
 def test_a_job_is_known_by_all_that_changes_its_result():
@@ -83,7 +83,7 @@ print("the script runs")
 sys.path[:] = {path!r}
 from test_runner import _jobs
 from qtt.benchmarking.runner import run_jobs
-print(len(list(run_jobs(_jobs(), workers=2))), "jobs")
+print(len(list(run_jobs(_jobs(), processes=2))), "jobs")
 """
 
 

@@ -148,7 +148,7 @@ def test_help_lists_them_and_a_benchmark_replays_them(
     assert {"asha", "mine", "quick"} <= set(optimizers.removeprefix("optimizer: ").split(", "))
     assert "\nmodel_hub: auto, folder, lite, mine, modern" in listed
     assert "\nobjective: finetune, sounds\n" in listed
-    settings = ["table=table", "policies=[random,mine]", "hub=null", "seeds=1", "workers=2", "seconds=500"]
+    settings = ["table=table", "policies=[random,mine]", "hub=null", "seeds=1", "processes=2", "seconds=500"]
     done = _call("benchmark", *settings, "out=out", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     rows = [line.split(",") for line in (tmp_path / "out" / "regret.csv").read_text().splitlines()]

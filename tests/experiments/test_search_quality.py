@@ -71,12 +71,12 @@ def test_folds_make_one_comparison_that_is_not_run_twice(
         assert facts.datasets == tuple(name for name in DATASETS if name != left_out)
     assert not (study.out / "fold0" / "unseen").exists(), "nobody asked for it"
 
-    comparison = folds.run(trials, study.out, workers=1)
+    comparison = folds.run(trials, study.out, processes=1)
     assert (comparison.datasets, comparison.seeds) == (("B", "E"), (0, 1))
     policies = trials.policies[0]["quick"], trials.policies[1]["quick"]
     assert policies[0].settings["weights"] != policies[1].settings["weights"]
     monkeypatch.setattr(Job, "run", lambda job: pytest.fail(f"{job.name} was replayed before"))
-    again = folds.run(trials, study.out, workers=1)
+    again = folds.run(trials, study.out, processes=1)
     assert all(np.array_equal(again.curves[name], comparison.curves[name]) for name in comparison.names)
 
     folds.write_results(comparison, study.out, tmp_path / "kept")
@@ -129,7 +129,7 @@ def test_policies_without_artifacts_need_no_folder(
     chosen = [entry for entry in folds.CONTESTANTS if entry.name == "random"]
     trials = folds.prepare(study, chosen, (0,), None, 1, 800.0, QUIET)
     assert not study.out.exists()
-    assert folds.run(trials, study.out, workers=1).policies == ("random",)
+    assert folds.run(trials, study.out, processes=1).policies == ("random",)
 
 
 def test_switches_reach_the_optimizer(load: Any, artifact: Path) -> None:

@@ -422,3 +422,62 @@ def test_looking_out_changes_no_decision():
         return asked
 
     assert decisions(look=True) == decisions(look=False)
+
+
+class Supposing(FakePerformance):
+    """One that remembers what it was told to suppose."""
+
+    def setup(self, task):
+        super().setup(task)
+        self.supposed = []
+
+    def suppose(self, history, fantasies):
+        self.supposed.append({i: (step.fidelity, step.score) for i, step in fantasies.items()})
+
+
+def supposing(mean, **settings):
+    performance = Supposing(mean, [0.1] * len(mean))
+    optimizer = QuickTune(SPACE, performance=performance, cost=FakeCost([1.0] * len(mean)), **settings)
+    optimizer.setup(SPACE.sample(len(mean), 1), METAFEATURES)
+    return optimizer, performance
+
+
+def test_pending_steps_count_as_they_are_expected_to_end():
+    optimizer, performance = supposing([0.6, 0.5, 0.4])
+    first, second = optimizer.ask(), optimizer.ask()
+    assert (first.config_id, second.config_id) == (0, 1)
+    assert performance.supposed == [{0: (1, 0.6)}]
+    assert optimizer._least() == 0.6  # what the others have to beat
+    optimizer.ask()
+    assert performance.supposed[-1] == {0: (1, 0.6), 1: (1, 0.5)}
+    optimizer.tell(Result(0, 1, 0.3, 1.0))
+    optimizer.ask()
+    assert performance.supposed[-1] == {1: (1, 0.5), 2: (1, 0.4)}
+    assert optimizer._least() == 0.5
+
+
+@pytest.mark.parametrize("fantasies", ["mean", None])
+def test_one_worker_supposes_nothing(fantasies):
+    optimizer, performance = supposing([0.6, 0.5], fantasies=fantasies)
+    for _ in range(4):
+        trial = optimizer.ask()
+        optimizer.tell(Result(trial.config_id, trial.fidelity, 0.3, 1.0))
+    assert performance.supposed == []
+
+
+def test_nothing_is_supposed_where_that_is_not_wanted():
+    optimizer, performance = supposing([0.6, 0.5, 0.4], fantasies=None)
+    assert [optimizer.ask().config_id for _ in range(3)] == [0, 1, 2]
+    assert performance.supposed == []
+
+
+def test_a_search_that_was_told_everything_is_as_if_nothing_had_been_supposed():
+    """Several workers now and then: what is asked next depends on what was told alone."""
+    curves = SyntheticCurves()
+    optimizer, again = searching(24), searching(24)
+    for count in (3, 1, 4, 2):
+        trials = [optimizer.ask() for _ in range(count)]
+        for trial in reversed(trials):
+            optimizer.tell(list(curves.results(trial))[-1:])
+    again.tell(list(optimizer.history))
+    assert again.ask() == optimizer.ask()

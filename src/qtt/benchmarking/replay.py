@@ -3,10 +3,13 @@
 Notation: k epochs observed, m decisions made.
 """
 
+import heapq
+import itertools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +18,13 @@ from qtt.curves.objective import TableObjective
 from qtt.errors import ConfigError
 from qtt.optimizers.base import Optimizer
 from qtt.support.clock import SimulatedClock
-from qtt.types import TaskInfo
+from qtt.types import Result, TaskInfo
 
 if TYPE_CHECKING:
     from qtt.curves.table import DatasetCurves
 
 Array = NDArray[np.float64]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -53,46 +57,87 @@ class Replay:
         )
 
 
-def replay(optimizer: Optimizer, curves: "DatasetCurves", limit: float) -> Replay:
+def replay(optimizer: Optimizer, curves: "DatasetCurves", limit: float, workers: int = 1) -> Replay:
     """Let an optimizer, set up with the dataset's candidates, search until the limit.
 
     Args:
         optimizer: one that was told nothing yet.
         curves: of the candidates, in the same order.
         limit: simulated seconds; an epoch that would end later is not observed.
+        workers: pipelines that are trained at once.
 
     Raises:
         ConfigError: the optimizer insists on a pipeline that has failed, and so would never end.
     """
-    clock = SimulatedClock()
-    objective = TableObjective(curves, clock)
-    task = TaskInfo(path=Path(curves.dataset))
-    seconds: list[float] = []
-    scores: list[float] = []
-    observed: list[int] = []
-    decisions: list[float] = []
-    ended: set[int] = set()
-    thinking = 0.0
-    while clock.now() <= limit:
+    return _Search(optimizer, curves, limit, workers).run()
+
+
+class _Search:
+    """What workers do at which time: each is at a step, or idle until a result lets the optimizer go on."""
+
+    def __init__(self, optimizer: Optimizer, curves: "DatasetCurves", limit: float, workers: int) -> None:
+        self._optimizer = optimizer
+        self._objective = TableObjective(curves, SimulatedClock())
+        self._task = TaskInfo(path=Path(curves.dataset), workers=workers)
+        self._limit = limit
+        self._idle = workers
+        self._coming: list[tuple[float, int, Result, Iterator[Result]]] = []
+        """When which result of a step comes, in a heap, and the results after it."""
+        self._count = itertools.count()
+        self._ended: set[int] = set()
+        self._thinking = 0.0
+        self._seconds: list[float] = []
+        self._scores: list[float] = []
+        self._observed: list[int] = []
+        self._decisions: list[float] = []
+
+    def run(self) -> Replay:
+        """Search until the limit."""
+        self._occupy(0.0)
+        while self._coming:
+            now, _, result, others = heapq.heappop(self._coming)
+            self._tell(result, now)
+            if not self._expect(others, now):
+                self._idle += 1
+            self._occupy(now)
+        observed = np.array(self._observed, dtype=np.int64)
+        return Replay(np.array(self._seconds), np.array(self._scores), observed, np.array(self._decisions))
+
+    def _occupy(self, now: float) -> None:
+        """Have idle workers begin what the optimizer asks for."""
+        while self._idle and (trial := self._timed(self._optimizer.ask)) is not None:
+            if trial.config_id in self._ended:
+                raise ConfigError(
+                    f"The optimizer asks for pipeline {trial.config_id} again, which has failed."
+                )
+            self._observed.append(len(self._scores))
+            self._decisions.append(self._thinking)
+            self._thinking = 0.0
+            self._idle -= 1
+            self._expect(iter(self._objective(trial, self._task)), now)
+
+    def _expect(self, results: Iterator[Result], now: float) -> bool:
+        """Let the next result of a step come when it does, if any; a worker is at a step until the limit."""
+        result = next(results, None)
+        if result is None:
+            return False
+        then = now + result.cost if result.succeeded else now
+        if then <= self._limit:
+            heapq.heappush(self._coming, (then, next(self._count), result, results))
+        return True
+
+    def _tell(self, result: Result, now: float) -> None:
+        if result.succeeded:
+            self._seconds.append(now)
+            self._scores.append(result.score)
+        else:
+            self._ended.add(result.config_id)
+        self._timed(lambda: self._optimizer.tell(result))
+
+    def _timed(self, call: Callable[[], T]) -> T:
+        """Of a decision, which takes real seconds and no simulated ones."""
         begin = perf_counter()
-        trial = optimizer.ask()
-        thinking += perf_counter() - begin
-        if trial is None:
-            break
-        if trial.config_id in ended:
-            raise ConfigError(f"The optimizer asks for pipeline {trial.config_id} again, which has failed.")
-        observed.append(len(scores))
-        decisions.append(thinking)
-        thinking = 0.0
-        for result in objective(trial, task):
-            if clock.now() > limit:
-                break
-            if result.succeeded:
-                seconds.append(clock.now())
-                scores.append(result.score)
-            else:
-                ended.add(result.config_id)
-            begin = perf_counter()
-            optimizer.tell(result)
-            thinking += perf_counter() - begin
-    return Replay(np.array(seconds), np.array(scores), np.array(observed, np.int64), np.array(decisions))
+        try:
+            return call()
+        finally:
+            self._thinking += perf_counter() - begin

@@ -21,6 +21,7 @@ import numpy as np
 import qtt
 from qtt.benchmarking.policies import Policy
 from qtt.benchmarking.replay import Replay, replay
+from qtt.benchmarking.searches import Name
 from qtt.errors import ConfigError, QTTError
 from qtt.support.files import parse_json
 from qtt.types import Candidates, MetaFeatures
@@ -55,23 +56,33 @@ class Problem:
 
 @dataclass(frozen=True)
 class Job:
-    """One replay to run: a policy on a dataset with a seed, until `limit` simulated seconds."""
+    """One replay to run: a policy on a dataset with a seed, until `limit` simulated seconds.
+
+    workers: pipelines that are trained at once.
+    """
 
     policy: Policy
     problem: Problem
     seed: int
     limit: float
+    workers: int = 1
 
     @property
-    def name(self) -> tuple[str, str, int]:
-        """Policy, dataset, seed."""
-        return self.policy.name, self.problem.curves.dataset, self.seed
+    def label(self) -> str:
+        """What tables call it: the policy, and how many workers it has where it has several."""
+        return labelled(self.policy.name, self.workers)
+
+    @property
+    def name(self) -> Name:
+        """Label, dataset, seed."""
+        return self.label, self.problem.curves.dataset, self.seed
 
     @property
     def key(self) -> str:
         """Equal for jobs that must have equal results, as long as the optimizer's code is the same."""
         policy = [asdict(self.policy), self.policy.artifacts]
         identity = [qtt.__version__, policy, self.problem.digest, self.seed, self.limit]
+        identity += [self.workers] if self.workers > 1 else []
         return hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:20]
 
     def run(self) -> Replay:
@@ -82,7 +93,12 @@ class Job:
         """
         optimizer = self.policy.make(self.seed, self.problem.curves.scores.shape[1])
         optimizer.setup(self.problem.candidates, self.problem.metafeatures)
-        return replay(optimizer, self.problem.curves, self.limit)
+        return replay(optimizer, self.problem.curves, self.limit, self.workers)
+
+
+def labelled(policy: str, workers: int) -> str:
+    """A policy with so many workers."""
+    return policy if workers == 1 else f"{policy} × {workers}"
 
 
 class ReplayStore:
@@ -125,19 +141,19 @@ class ReplayStore:
             file.write(line + "\n")
 
 
-def run_jobs(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, Replay]]:
-    """Run all jobs and yield each as it finishes; with one worker in this process and in order.
+def run_jobs(jobs: Sequence[Job], processes: int) -> Iterator[tuple[Job, Replay]]:
+    """Run all jobs and yield each as it finishes; with one process in this one and in order.
 
     Raises:
         QTTError: a process died.
         Exception: whatever a policy raised. Either way, and when the caller stops, the others are ended.
     """
-    if workers <= 1 or len(jobs) <= 1:
+    if processes <= 1 or len(jobs) <= 1:
         yield from ((job, job.run()) for job in jobs)
         return
     others = set(multiprocessing.active_children())
     executor = ProcessPoolExecutor(
-        min(workers, len(jobs)), multiprocessing.get_context("spawn"), _ignore_interrupts
+        min(processes, len(jobs)), multiprocessing.get_context("spawn"), _ignore_interrupts
     )
     try:
         with _single_threaded(), _without_main():
@@ -148,7 +164,7 @@ def run_jobs(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, Replay]]:
         for process in set(multiprocessing.active_children()) - others:
             process.terminate()
         if isinstance(error, BrokenProcessPool):
-            message = "A process of the benchmark died, perhaps for lack of memory. Try fewer workers."
+            message = "A process of the benchmark died, perhaps for lack of memory. Try processes=1."
             raise QTTError(message) from error
         raise
     finally:

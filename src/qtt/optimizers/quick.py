@@ -21,6 +21,7 @@ from qtt.predictors.base import (
     Predictor,
     SearchTask,
 )
+from qtt.predictors.fantasies import Fantasy, SupposingPredictor, expected
 from qtt.space.horizon import is_probe
 from qtt.types import Candidates, Config, MetaFeatures, Prediction
 
@@ -72,6 +73,7 @@ class QuickTune(CandidateOptimizer):
         cost_aware: bool = True,
         gray_box: bool = True,
         proposals: int = 0,
+        fantasies: str | None = "mean",
     ) -> None:
         """See `CandidateOptimizer`.
 
@@ -90,6 +92,7 @@ class QuickTune(CandidateOptimizer):
             cost_aware: false: all epochs count as equally long, to show what costs are worth.
             gray_box: false: what was chosen is trained to its end, to show what stopping is worth.
             proposals: pipelines near every new incumbent that become candidates; see `CandidateOptimizer`.
+            fantasies: how pending steps are supposed to end: `mean`, `draw`, or None: nothing is supposed.
 
         Raises:
             ConfigError: an unknown acquisition, or a horizon or patience that is not positive.
@@ -112,7 +115,9 @@ class QuickTune(CandidateOptimizer):
         self.cost_aware = cost_aware
         self.gray_box = gray_box
         self.proposals = proposals
+        self.fantasies = fantasies
         self._encoded_on_cpu, self._conditioned_on = False, 0
+        self._supposed: dict[int, Fantasy] = {}
         self._asked: tuple[int, int] | None = None
         self._predicted: tuple[NDArray[np.int64], NDArray[np.int64], Prediction] | None = None
 
@@ -152,7 +157,7 @@ class QuickTune(CandidateOptimizer):
         )
         for predictor in self._predictors:
             predictor.setup(task)
-        self._encoded_on_cpu, self._conditioned_on = self.on_cpu, 0
+        self._encoded_on_cpu, self._conditioned_on, self._supposed = self.on_cpu, 0, {}
         self._probes = [i for i, config in enumerate(self.candidates.configs) if is_probe(config)]
 
     def _propose(self) -> Sequence[Config]:
@@ -237,13 +242,41 @@ class QuickTune(CandidateOptimizer):
         return [p for p in (self.performance, self.cost, self.failure) if p is not None]
 
     def _condition(self) -> None:
-        """Let the predictors learn what was told since the last ask."""
+        """Let the predictors learn what was told since the last ask, and suppose how pending steps end."""
         if self._encoded_on_cpu != self.on_cpu:
             self._encode()
-        if self._conditioned_on != len(self.history):
-            for predictor in self._predictors:
+        told = self._conditioned_on != len(self.history)
+        self._conditioned_on = len(self.history)
+        under_way = self._under_way()
+        believes = bool(under_way or self._supposed)
+        for predictor in self._predictors if told else ():
+            if predictor is not self.performance or not believes:
                 predictor.condition(self.history)
-            self._conditioned_on = len(self.history)
+        if believes:
+            self._suppose(under_way, told)
+
+    def _under_way(self) -> dict[int, int]:
+        """Pending steps of which something can be supposed: where each pipeline will be; no probes."""
+        if self.fantasies is None or not isinstance(self.performance, SupposingPredictor):
+            return {}
+        steps = self._pending.items()
+        return {i: e for i, e in steps if e > self._progress.done[i] and i not in self._probes}
+
+    def _suppose(self, under_way: dict[int, int], told: bool) -> None:
+        """Let the predictor of scores take pending steps for done: each as was expected once it was asked."""
+        assert isinstance(self.performance, SupposingPredictor)
+        before, self._supposed = (
+            self._supposed,
+            {i: supposed for i, supposed in self._supposed.items() if under_way.get(i) == supposed.fidelity},
+        )
+        if told or len(self._supposed) < len(before):
+            self.performance.suppose(self.history, self._supposed)
+        for i, fidelity in under_way.items():
+            if i not in self._supposed:
+                draw = np.random.default_rng((self.seed, i, fidelity)).standard_normal()
+                above = float(draw) if self.fantasies == "draw" else 0.0
+                self._supposed = {**self._supposed, i: expected(self.performance, i, fidelity, above)}
+                self.performance.suppose(self.history, self._supposed)
 
     def _one_step(self, live: list[int], seconds: Array) -> Array:
         """Log of Eq. (1); (n,)."""
@@ -283,7 +316,9 @@ class QuickTune(CandidateOptimizer):
 
     def _least(self) -> float:
         """The score to improve on."""
-        highest = self.history.highest
+        supposed = [step.score for step in self._supposed.values()]
+        seen = [] if self.history.highest is None else [self.history.highest]
+        highest = max([*seen, *supposed], default=None)
         if highest is None:
             return self._chance()
         # without a description scores are anything, and chance says nothing

@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 
 from qtt.predictors.base import PerformancePredictor, SearchTask
 from qtt.predictors.dynamics import UNKNOWN_TASK
+from qtt.predictors.fantasies import Fantasy, Supposed, SupposingPredictor
 from qtt.predictors.gain_posterior import GainPosterior, Points
 from qtt.predictors.prior import logit
-from qtt.runs.history import ChangedCurves, Curve, History
+from qtt.runs.history import ChangedCurves, Curve, Curves, History
 from qtt.space.horizon import begins_with_probe, is_probe, last_epoch
 from qtt.types import Candidates, Config, MetaFeatures, Prediction
 
@@ -132,7 +133,19 @@ class GainsOverProbes:
     def condition(self, history: History) -> None:
         """Learn from probes, and from what was gained over them."""
         self.others.condition(history)
-        for i, curve in self._changed.read(history).items():
+        self._learn(history, history)
+
+    def suppose(self, history: History, fantasies: Mapping[int, Fantasy]) -> None:
+        """See `SupposingPredictor`."""
+        if isinstance(self.others, SupposingPredictor):
+            self.others.suppose(history, fantasies)
+        else:
+            self.others.condition(history)
+        self._learn(history, Supposed(history, fantasies))
+
+    def _learn(self, history: History, curves: Curves) -> None:
+        """From the probes of a history, and from gains of these curves."""
+        for i, curve in self._changed.read(curves).items():
             if self._probed[i]:
                 self._compared[i] = self._compare(i, curve)
         known = {model: history.best(i) for model, i in self._probes.items()}
@@ -146,7 +159,7 @@ class GainsOverProbes:
         self._start_std = UNPROBED_STD * unknown
         features = np.column_stack([self._static, self._start - 1.0])
         means, stds = np.array(list(COLUMNS.values())).T
-        self._posterior = GainPosterior(features, self._model, means, stds, self._points(history))
+        self._posterior = GainPosterior(features, self._model, means, stds, self._points(curves))
 
     def predict(self, config_ids: Sequence[int], fidelities: Sequence[int]) -> Prediction:
         """Logit of the best score until each fidelity, mean and std, both (m,).
@@ -174,9 +187,9 @@ class GainsOverProbes:
         epochs = np.array([seen.fidelity for seen in curve])[chosen]
         return epochs / self._last[config_id], logit(best)
 
-    def _points(self, history: History) -> Points:
+    def _points(self, curves: Curves) -> Points:
         """What was gained over probes, in the order in which pipelines were first observed."""
-        runs = [i for i in history.observed if i in self._compared and self._models[i] in self._known]
+        runs = [i for i in curves.observed if i in self._compared and self._models[i] in self._known]
         parts = [self._compared[i] for i in runs]
         run = np.repeat(np.array(runs, dtype=np.int64), [len(share) for share, _ in parts])
         share, reached = (np.concatenate([np.zeros(0), *(part[k] for part in parts)]) for k in (0, 1))

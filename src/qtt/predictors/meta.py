@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from qtt.errors import PredictionError
 from qtt.predictors.base import SearchTask
 from qtt.predictors.dynamics import Encoded
+from qtt.predictors.fantasies import Fantasy, Supposed
 from qtt.predictors.features import FeatureSpec
 from qtt.predictors.prior import CurvePrior, logit
 from qtt.predictors.residual import PREFIX, ResidualKernel, ResidualPoints, ResidualPosterior, refitted
 from qtt.predictors.unknown import unknown_effects, unknown_hyperparameters
-from qtt.runs.history import ChangedCurves, Curve, History
+from qtt.runs.history import ChangedCurves, Curve, Curves, History
 from qtt.types import ACCURACY, Prediction
 
 Array = NDArray[np.float64]
@@ -105,18 +106,26 @@ class MetaPerformance:
 
     def condition(self, history: History) -> None:
         """Compare what was observed since the last call with what was expected."""
-        changed = self._changed.read(history)
-        for config_id, curve in changed.items():
-            self._enter(config_id, curve)
-        if self._posterior is None:
-            return
-        if changed:
-            self._posterior.replace(self._compare(list(changed)))
-        if self.refit and self.kernel is not None:
+        self._read(history)
+        if self.refit and self.kernel is not None and self._posterior is not None:
             assert self._encoded is not None
             points = self._posterior.points
             self._posterior = self._blank(refitted(self.kernel, self._encoded.features, points, self.refit))
             self._posterior.replace(points)
+
+    def suppose(self, history: History, fantasies: Mapping[int, Fantasy]) -> None:
+        """See `SupposingPredictor`."""
+        if self.refit:
+            self.condition(history)
+        self._read(Supposed(history, fantasies))
+
+    def _read(self, curves: Curves) -> None:
+        """Compare what changed with what was expected."""
+        changed = self._changed.read(curves)
+        for config_id, curve in changed.items():
+            self._enter(config_id, curve)
+        if changed and self._posterior is not None:
+            self._posterior.replace(self._compare(list(changed)))
 
     def predict(self, config_ids: Sequence[int], fidelities: Sequence[int]) -> Prediction:
         """Logit of the best score from now until each fidelity, which lies ahead; mean and std, both (m,)."""
@@ -155,11 +164,12 @@ class MetaPerformance:
         return ResidualPosterior(kernel, self._encoded.features, self._unseen, self._unknown)
 
     def _enter(self, config_id: int, curve: Curve) -> None:
-        """Take a curve for what is known of a pipeline."""
+        """Take a curve, which may be empty, for what is known of a pipeline."""
         epochs = [observation.fidelity for observation in curve]
         scores = [observation.score for observation in curve]
-        length = epochs[-1]
-        self._curves[config_id, :length] = np.interp(np.arange(1, length + 1), epochs, scores)
+        length = epochs[-1] if epochs else 0
+        if length:
+            self._curves[config_id, :length] = np.interp(np.arange(1, length + 1), epochs, scores)
         self._lengths[config_id] = length
         self._known[config_id] = False
 

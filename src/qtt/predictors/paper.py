@@ -1,15 +1,17 @@
 """The paper's performance predictor: a meta-learned deep-kernel Gaussian process (Quick-Tune, section 4)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from qtt.predictors.base import SearchTask
+from qtt.predictors.fantasies import Fantasy, Supposed
 from qtt.predictors.paper_finetuning import OnlinePredictor, RefitPlan
 from qtt.predictors.paper_network import PaperGP, PaperInputs
-from qtt.runs.history import History
+from qtt.runs.history import Curves, History
 from qtt.types import ACCURACY, Prediction
 
 
@@ -48,17 +50,32 @@ class PaperPerformance(OnlinePredictor[PaperGP]):
         self.max_observations = max_observations
         self.learned_metric = None if weights is None else ACCURACY
 
+    def setup(self, task: SearchTask) -> None:
+        """See `OnlinePredictor.setup`."""
+        super().setup(task)
+        self._curves: Curves = self._history
+
+    def condition(self, history: History) -> None:
+        """See `OnlinePredictor.condition`."""
+        super().condition(history)
+        self._curves = history
+
+    def suppose(self, history: History, fantasies: Mapping[int, Fantasy]) -> None:
+        """See `SupposingPredictor`."""
+        self.condition(history)
+        self._curves = Supposed(history, fantasies)
+
     @torch.no_grad()
     def predict(self, config_ids: Sequence[int], fidelities: Sequence[int]) -> Prediction:
         """Mean and standard deviation of the scores, (m,)."""
         self._ready()
-        x, scores = self._support(self._history)
-        query = PaperInputs.of(self._builder.queries(self._history, config_ids, fidelities))
+        x, scores = self._support(self._curves)
+        query = PaperInputs.of(self._builder.queries(self._curves, config_ids, fidelities))
         mean, std = self._network.posterior(x, scores, query)
         return Prediction(np.asarray(mean), np.asarray(std))
 
-    def _support(self, history: History) -> tuple[PaperInputs, Tensor]:
-        points, scores = self._builder.observed(history, self.max_observations)
+    def _support(self, curves: Curves) -> tuple[PaperInputs, Tensor]:
+        points, scores = self._builder.observed(curves, self.max_observations)
         return PaperInputs.of(points), torch.as_tensor(scores)
 
     def _objective(self, history: History) -> Callable[[PaperGP], Tensor]:

@@ -14,7 +14,7 @@ cold start honest: after one observation it expects curves to go on as they do, 
 import copy
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -23,11 +23,12 @@ from torch import Tensor, nn
 from qtt.errors import PredictionError
 from qtt.predictors.base import SearchTask
 from qtt.predictors.encoders import Inputs, PointEncoder
+from qtt.predictors.fantasies import Fantasy, Supposed
 from qtt.predictors.features import FeatureSpec
 from qtt.predictors.finetuning import adam
 from qtt.predictors.many_queries import Queries, posterior
 from qtt.predictors.points import PointBuilder
-from qtt.runs.history import History
+from qtt.runs.history import Curves, History
 from qtt.types import Prediction
 
 with warnings.catch_warnings():
@@ -171,12 +172,13 @@ class DeepKernelGP:
             encoder = PointEncoder(*(spec.width(group) for group in ("pipeline", "model", "task")))
         self._initial = DeepKernel(encoder, spec.width("model"), spec.index("model", "top1", "number"))
         self._model = self._initial
-        self._history = History()
-        self._support(History())
+        self._curves: Curves = History()
+        self._learned = 0
+        self._support(self._curves)
 
     def condition(self, history: History) -> None:
         """Finetune the initial weights on the observations."""
-        self._history = history
+        self._curves, self._learned = history, len(history)
         self._support(history)
         self._model = copy.deepcopy(self._initial)
         if not len(self._y):
@@ -185,6 +187,13 @@ class DeepKernelGP:
         parameters = list(self._model.parameters())
         rates = [self.learning_rate if id(p) in fast else self.network_learning_rate for p in parameters]
         adam(lambda: self._model.loss(self._x, self._y), parameters, rates, self.steps)
+
+    def suppose(self, history: History, fantasies: Mapping[int, Fantasy]) -> None:
+        """See `SupposingPredictor`."""
+        if self._learned != len(history):
+            self.condition(history)
+        self._curves = Supposed(history, fantasies)
+        self._support(self._curves)
 
     def predict(self, config_ids: Sequence[int], fidelities: Sequence[int]) -> Prediction:
         """Mean and standard deviation of the scores, (m,)."""
@@ -197,7 +206,7 @@ class DeepKernelGP:
     @torch.no_grad()
     def _predict(self, config_ids: Sequence[int], fidelities: Sequence[int], *, bound: bool) -> Prediction:
         ids, row = np.unique(np.asarray(config_ids, dtype=np.int64), return_inverse=True)
-        points = self._points().queries(self._history, ids, np.ones_like(ids))
+        points = self._points().queries(self._curves, ids, np.ones_like(ids))
         queries = Queries(
             Inputs.of(points, self._center, self._scale),
             torch.as_tensor(row),
@@ -208,9 +217,9 @@ class DeepKernelGP:
             np.asarray(mean * self._scale + self._center), np.asarray(variance.sqrt() * self._scale)
         )
 
-    def _support(self, history: History) -> None:
+    def _support(self, curves: Curves) -> None:
         """The observations to condition on."""
-        observed, scores = self._points().observed(history, self.max_observations)
+        observed, scores = self._points().observed(curves, self.max_observations)
         squares = float(((scores - scores.mean()) ** 2).sum()) if len(scores) else 0.0
         self._center = float(scores.mean()) if len(scores) else 0.0
         self._scale = math.sqrt((squares + PRIOR_COUNT * PRIOR_SCALE**2) / (len(scores) + PRIOR_COUNT))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qtt.predictors.features import Features
-from qtt.runs.history import History
+from qtt.runs.history import Curves
 
 Array = NDArray[np.float64]
 Ints = Sequence[int] | NDArray[np.int64]
@@ -45,7 +45,7 @@ class PointBuilder:
     max_fidelity: int = 50
     epochs_per_step: int = 1
 
-    def observed(self, history: History, limit: int | None = None) -> tuple[Points, Array]:
+    def observed(self, history: Curves, limit: int | None = None) -> tuple[Points, Array]:
         """Epochs seen so far, pipeline by pipeline, with their scores (n,).
 
         Args:
@@ -65,7 +65,7 @@ class PointBuilder:
         starts = (epochs - 1) // self.epochs_per_step * self.epochs_per_step
         return self._points(history, ids, epochs, starts), scores
 
-    def queries(self, history: History, config_ids: Ints, epochs: Ints) -> Points:
+    def queries(self, history: Curves, config_ids: Ints, epochs: Ints) -> Points:
         """Pipelines at epochs yet to come, with all that is known of their curves."""
         ids = np.asarray(config_ids, dtype=np.int64)
         starts = np.array([history.fidelity(config_id) for config_id in ids.tolist()], dtype=np.int64)
@@ -73,7 +73,7 @@ class PointBuilder:
 
     def _points(
         self,
-        history: History,
+        history: Curves,
         ids: NDArray[np.int64],
         epochs: NDArray[np.int64],
         starts: NDArray[np.int64],
@@ -89,7 +89,7 @@ class PointBuilder:
             seen=known * before,
         )
 
-    def _curves(self, history: History, ids: NDArray[np.int64]) -> tuple[Array, Array]:
+    def _curves(self, history: Curves, ids: NDArray[np.int64]) -> tuple[Array, Array]:
         """Scores of pipelines, 0 where unknown, and whether they are known; both (n, T)."""
         distinct, position = np.unique(ids, return_inverse=True)
         curves, known = np.zeros((2, len(distinct), self.max_fidelity))
