@@ -2,67 +2,16 @@
 
 import re
 from collections.abc import Callable
-from html.parser import HTMLParser
 
 import pytest
 
 from qtt.benchmarking.page import benchmark_page
 from qtt.benchmarking.tables import Comparison
+from web_pages import WebPage
 
 Compared = Callable[..., Comparison]
 
-VOID = {"meta", "link"}
 EVIL = '<script>alert("x")</script>'
-
-
-class Read(HTMLParser):
-    """Checks that elements are closed in order, and collects tables by caption, references, ids and texts."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tables: dict[str, list[list[str]]] = {}
-        self.rows: list[list[str]] = []
-        self.references: list[str] = []
-        self.ids: list[str] = []
-        self.figures: list[str] = []
-        self.texts: list[str] = []
-        self.feed(html)
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        values = dict(attrs)
-        if tag not in VOID:
-            self.open.append(tag)
-        self.references += [str(values[key]) for key in ("src", "href", "xlink:href") if key in values]
-        self.ids += [str(values["id"])] if "id" in values else []
-        if tag == "caption":
-            self.rows = []
-        elif tag == "tr":
-            self.rows.append([])
-        elif tag in ("td", "th"):
-            self.rows[-1].append("")
-        elif tag == "svg":
-            self.figures.append(str(values["aria-label"]))
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attrs)
-        if tag not in VOID:
-            self.open.pop()
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append(data)
-        if self.open[-1:] == ["caption"]:
-            self.tables[data] = self.rows
-        elif {"td", "th"} & set(self.open):
-            self.rows[-1][-1] += data
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.texts).split())
 
 
 SIX = {
@@ -75,7 +24,7 @@ SIX = {
 
 def test_a_comparison_is_told_in_tables_and_figures(compared: Compared) -> None:
     settings = [("model hub", "table4")]
-    read = Read(benchmark_page(compared(SIX, seeds=2), "meta_dataset/tables/small", settings))
+    read = WebPage(benchmark_page(compared(SIX, seeds=2), "meta_dataset/tables/small", settings))
     assert "random, quick and asha on small" in read.text
     for text in ("meta_dataset/tables/small", "6 datasets", "16 min (960 s)", "model hub table4", "0, 1"):
         assert text in read.text
@@ -100,7 +49,7 @@ def test_a_comparison_is_told_in_tables_and_figures(compared: Compared) -> None:
 
 
 def test_differences_are_from_the_best(compared: Compared) -> None:
-    read = Read(benchmark_page(compared(SIX), "small"))
+    read = WebPage(benchmark_page(compared(SIX), "small"))
     heads, asha, random = read.tables["Each policy against quick, which has the lowest auc"]
     assert heads == ["policy", "auc less quick's", "95 % interval", "better on", "worse on", "p", "p, Holm"]
     # all six are worse: p = 2/2⁶; of asha one is better by the smallest rank: p = 4/2⁶
@@ -111,13 +60,13 @@ def test_differences_are_from_the_best(compared: Compared) -> None:
 
 def test_enough_datasets_need_no_warning(compared: Compared) -> None:
     eight = {"a": [0.1] * 8, "b": [0.2] * 8}
-    read = Read(benchmark_page(compared(eight), "small"))
+    read = WebPage(benchmark_page(compared(eight), "small"))
     assert "evidence needs more" not in read.text
     assert "tell them apart" in read.text
 
 
 def test_the_lowest_of_each_dataset_is_marked(compared: Compared) -> None:
-    read = Read(benchmark_page(compared({"a": (0.3, 0.2), "b": (0.3, 0.1)}, ["first", "second"]), "small"))
+    read = WebPage(benchmark_page(compared({"a": (0.3, 0.2), "b": (0.3, 0.1)}, ["first", "second"]), "small"))
     heads, first, second = read.tables["auc by dataset"]
     assert heads == ["dataset", "b", "a"]
     assert first == ["first", "● 0.300", "● 0.300"]
@@ -125,7 +74,7 @@ def test_the_lowest_of_each_dataset_is_marked(compared: Compared) -> None:
 
 
 def test_a_single_policy_has_no_ranks_and_no_tests(compared: Compared) -> None:
-    read = Read(benchmark_page(compared({"quick": (0.1, 0.3)}), "small"))
+    read = WebPage(benchmark_page(compared({"quick": (0.1, 0.3)}), "small"))
     assert len(read.figures) == 1
     assert set(read.tables) == {"Regret of each policy", "auc by dataset"}
     assert "A single policy has no ranks" in read.text
@@ -135,7 +84,7 @@ def test_a_single_policy_has_no_ranks_and_no_tests(compared: Compared) -> None:
 
 
 def test_a_single_dataset_has_no_errors_and_no_tests(compared: Compared) -> None:
-    read = Read(benchmark_page(compared({"quick": [0.1], "random": [0.4]}), "small"))
+    read = WebPage(benchmark_page(compared({"quick": [0.1], "random": [0.4]}), "small"))
     assert len(read.figures) == 2
     assert "no intervals, no tests" in read.text
     assert read.tables["Regret of each policy"][1][5] == "0.100"
@@ -143,14 +92,14 @@ def test_a_single_dataset_has_no_errors_and_no_tests(compared: Compared) -> None
 
 
 def test_one_policy_one_dataset_one_seed(compared: Compared) -> None:
-    read = Read(benchmark_page(compared({"quick": [0.1]}), "small"))
+    read = WebPage(benchmark_page(compared({"quick": [0.1]}), "small"))
     assert read.tables["auc by dataset"] == [["dataset", "quick"], ["D0", "0.100"]]
     assert "1 dataset, of each over 1 seed" in read.text
     assert "nan" not in read.text.lower()
 
 
 def test_policies_that_are_the_same_everywhere(compared: Compared) -> None:
-    read = Read(benchmark_page(compared(dict.fromkeys("ab", (0.2, 0.4, 0.3))), "small"))
+    read = WebPage(benchmark_page(compared(dict.fromkeys("ab", (0.2, 0.4, 0.3))), "small"))
     _, row = read.tables["Each policy against a, which has the lowest auc"]
     assert row == ["b", "+0.000", "+0.000 to +0.000", "0 of 3", "0 of 3", "1", "1"]
 
@@ -158,7 +107,7 @@ def test_policies_that_are_the_same_everywhere(compared: Compared) -> None:
 @pytest.mark.parametrize("policies", [1, 3, 15])
 def test_the_page_refers_to_nothing_outside(compared: Compared, policies: int) -> None:
     html = benchmark_page(compared({f"p{i}": (0.1 + 0.01 * i, 0.5) for i in range(policies)}), "small")
-    read = Read(html)
+    read = WebPage(html)
     assert read.references
     assert all(reference.startswith(("data:", "#")) for reference in read.references)
     assert "http" not in re.sub(r'http-equiv="[^"]*"', "", html)
@@ -174,7 +123,7 @@ def test_everything_from_outside_is_escaped(compared: Compared) -> None:
     assert html.count("<script>") == 1  # ours
     assert "alert(&quot;x&quot;)" in html
     assert not {"\x00", "\x1b"} & set(html)
-    read = Read(html)
+    read = WebPage(html)
     assert [row[0] for row in read.tables["auc by dataset"][1:]] == [
         *(EVIL, "a & b", r"line\nend", r"\x1b[31m", '"quoted"', "漢字")
     ]

@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -18,64 +17,19 @@ from qtt.runs.kept_models import FINETUNED, KeptModel
 from qtt.search.tuner import QuickTuner
 from qtt.support.files import write_json
 from qtt.types import Candidates, Result, TaskInfo, Trial
+from web_pages import WebPage
 
 WriteRun = Callable[..., RunView]
 Keep = Callable[..., KeptModel]
 Told = list[tuple[float, Result]]
 
-VOID = {"meta", "link", "img", "br", "input", "hr"}
 
-
-class Page(HTMLParser):
-    """Checks that elements are closed in order, and collects ids, references and texts."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.ids: list[str] = []
-        self.references: list[str] = []
-        self.sections: list[str] = []
-        self.texts: list[str] = []
-        self.feed(html)
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        values = dict(attrs)
-        if tag not in VOID:
-            self.open.append(tag)
-        if values.get("id"):
-            self.ids.append(str(values["id"]))
-        self.references += [str(values[k]) for k in ("src", "href", "xlink:href") if k in values]
-        if tag == "img":
-            assert values.get("alt")
-        if tag == "svg":
-            assert values.get("role") == "img"
-            assert values.get("aria-label")
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attrs)
-        if tag not in VOID:
-            self.open.pop()
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append(data)
-        if self.open[-1:] == ["h2"]:
-            self.sections.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.texts).split())
-
-
-def _report(folder: Path) -> Page:
+def _report(folder: Path) -> WebPage:
     """Write the report of a folder by the command and read it."""
     assert report.main([str(folder)]) == 0
     html = (folder / "report.html").read_text(encoding="utf-8")
     assert "Traceback" not in html
-    return Page(html)
+    return WebPage(html)
 
 
 def test_a_whole_run_is_told(
@@ -154,7 +108,7 @@ def test_everything_from_outside_is_escaped(tmp_path: Path, write_run: WriteRun,
     html = run_report(RunView.load(run)).html
     assert html.count("<script>") == 1  # ours
     assert "alert(&quot;x&quot;)" in html
-    Page(html)
+    WebPage(html)
 
 
 def test_the_same_folder_gives_the_same_files(
@@ -293,7 +247,7 @@ def test_several_runs_are_compared_beside_them(
     first = (tmp_path / "sweep" / "compare.html").read_bytes()
     assert report.main([str(tmp_path / "sweep" / "a"), str(tmp_path / "sweep" / "b")]) == 0
     assert (tmp_path / "sweep" / "compare.html").read_bytes() == first
-    Page(first.decode())
+    WebPage(first.decode())
 
 
 def test_the_command_says_where_and_what_next(
