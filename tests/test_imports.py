@@ -16,6 +16,7 @@ HYDRA = {
     "cli.arguments",
     "cli.configuration",
     "cli.hints",
+    "cli.jobs",
     "cli.values",
     "cli.extensions",
     "cli.parts",

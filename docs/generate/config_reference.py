@@ -121,7 +121,8 @@ class Configuration:
     def groups(self) -> list[str]:
         """Names of the groups, in the order in which the commands name them."""
         named = [group for command in COMMANDS for group in self._purposes(command)]
-        present = sorted(path.name for path in self._folder.iterdir() if path.is_dir())
+        folders = [path.name for path in self._folder.iterdir() if path.is_dir()]
+        present = sorted(name for name in folders if name not in HIDDEN)
         return [group for group in dict.fromkeys([*named, *present]) if group in present]
 
     def options(self, group: str) -> list[ConfigFile]:

@@ -28,7 +28,7 @@ from qtt.cli.invocation import command_for, typed_arguments
 from qtt.cli.messages import FAULT
 from qtt.cli.parts import space_over
 from qtt.cli.run_names import run_directory
-from qtt.cli.sweeps import Outcome, Sweep
+from qtt.cli.sweeps import Outcome, this_sweep
 from qtt.cli.values import settled
 from qtt.errors import ConfigError, EnvironmentFault, unknown
 from qtt.evaluation.pool import worker_count
@@ -44,7 +44,6 @@ from qtt.space.constraints import Constraints, feasible
 from qtt.statistics.certainty import Certainty, ties
 from qtt.statistics.probes import BesideProbes
 from qtt.support.announcements import announce
-from qtt.support.console_tables import wide_console
 from qtt.support.files import write_json
 from qtt.support.functions import function_named
 from qtt.support.machine import on_gpu, trains_on_cpu
@@ -60,19 +59,17 @@ QUIET = ("--quiet", "-q")
 """Flags that stand for `quiet=true`."""
 
 
-_sweep = Sweep(wide_console())
-
-
 @interruptible(TO_GO_ON)
 def main() -> None:
     """Entry point of `python -m qtt.run`."""
     sys.argv[1:] = with_quiet(sys.argv[1:])
     prepare("run")
+    sweep = this_sweep()
     try:
         _app()
     finally:
-        _sweep.show()
-    sys.exit(_sweep.status)
+        sweep.end()
+    sys.exit(sweep.status)
 
 
 def with_quiet(arguments: Sequence[str]) -> list[str]:
@@ -89,7 +86,7 @@ def _app(config: DictConfig) -> None:
     swept = settings.mode == RunMode.MULTIRUN
     search_here = partial(_search_and_show, config, directory, settings.runtime.choices, alone=not swept)
     if swept:
-        _sweep.run(settings.overrides.task, directory, search_here)
+        this_sweep().run(settings.overrides.task, directory, search_here)
     elif status := search_here().status:
         sys.exit(status)
 

@@ -28,7 +28,7 @@ def _swept(**searches: Outcome | object) -> tuple[Sweep, str]:
     sweep = Sweep(Console(file=written, width=200))
     for name, search in searches.items():
         sweep.run([f"seed={name}"], Path("runs") / name, search if callable(search) else lambda s=search: s)
-    sweep.show()
+    sweep.end()
     return sweep, written.getvalue()
 
 

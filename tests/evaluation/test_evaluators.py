@@ -211,7 +211,7 @@ def test_a_signal_to_all_processes_leaves_ending_this_one_to_the_search(
         monkeypatch.setenv(f"{library}_NUM_THREADS", "2")  # threads, which hear signals, too
     evaluator = make(objectives.dying, "process")
     (first,) = _run(evaluator, Trial(0, {}, 1))
-    for signum in (signal.SIGINT, signal.SIGTERM):
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
         os.kill(first.info["pid"], signum)
         (after,) = _run(evaluator, Trial(0, {}, 2))
         assert after.info == first.info

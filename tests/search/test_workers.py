@@ -102,6 +102,39 @@ def test_all_workers_work(tmp_path: Path) -> None:
     assert {result.info["worker"] for result in summary.history} == {0, 1}
 
 
+class Attendant(Watcher):
+    """Notes who begins and ends what, and whose results come."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[int, str, int | None]] = []
+
+    def start(self, search: SearchInfo) -> None:
+        self.places = search.places
+
+    def begun(self, worker: int, trial: Trial, elapsed: float) -> None:
+        self.heard.append((worker, "begun", trial.config_id))
+
+    def ended(self, worker: int, elapsed: float) -> None:
+        self.heard.append((worker, "ended", None))
+
+    def told(self, result: Result, history: object, elapsed: float) -> None:
+        self.heard.append((result.info["worker"], "told", result.config_id))
+
+
+def test_trackers_hear_what_each_worker_is_at(tmp_path: Path) -> None:
+    attendant = Attendant()
+    search(tmp_path, evaluations=8, step=2, trackers=[attendant])
+    assert [place["worker"] for place in attendant.places] == [0, 1]
+    for worker in (0, 1):
+        own = [heard[1:] for heard in attendant.heard if heard[0] == worker]
+        while own:
+            step, own = own[: own.index(("ended", None)) + 1], own[own.index(("ended", None)) + 1 :]
+            what, pipelines = [heard[0] for heard in step], {heard[1] for heard in step[:-1]}
+            assert what[0] == "begun"
+            assert set(what[1:-1]) == {"told"}
+            assert len(pipelines) == 1
+
+
 def test_one_worker_says_nothing_of_workers(tmp_path: Path) -> None:
     search(tmp_path, workers=1, evaluations=3)
     assert not any("worker" in entry.result.info for entry in entries(tmp_path))

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -257,3 +258,18 @@ def test_what_was_not_logged_while_disabled_is_logged_by_the_next_search(
         play(WandbTracker(quiet=True), tmp_path, until=2)
     play(WandbTracker(mode="offline", quiet=True), tmp_path, known=2)
     assert len(_series(_history(tmp_path), "incumbent", "elapsed")) == len(RESULTS)
+
+
+def test_results_of_several_workers_say_whose_they_are_and_how_busy_all_were(tmp_path: Path) -> None:
+    told = [
+        replace(entry, result=replace(entry.result, info={**entry.result.info, "worker": number % 2}))
+        for number, entry in enumerate(ENTRIES[:3])
+    ]
+    tracker = WandbTracker(mode="offline", quiet=True)
+    tracker.start(replace(search(tmp_path), entries=tuple(told[:1])))
+    history = History(entry.result for entry in told[:1])
+    tell(tracker, told[1:], history)
+    tracker.finish(summary(tmp_path, history))
+    rows = _history(tmp_path)
+    assert _series(rows, "worker", "elapsed") == [(10, 0), (20, 1), (30, 0)]
+    assert [share for _, share in _series(rows, "utilisation", "elapsed")] == pytest.approx([0.1, 0.1, 0.08])

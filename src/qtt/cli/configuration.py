@@ -15,6 +15,7 @@ from qtt.cli.arguments import FOLDER_FLAGS, CommandLine, understood
 from qtt.cli.extensions import offer_extensions
 from qtt.cli.hints import explanation
 from qtt.cli.invocation import command_for, remember_arguments
+from qtt.cli.jobs import misused
 from qtt.cli.messages import errors_for_people, fail, stop_as_by_ctrl_c
 from qtt.cli.values import settled
 from qtt.errors import QTTError
@@ -52,8 +53,9 @@ def composed(config_name: str, overrides: Sequence[str] = ()) -> tuple[DictConfi
 
 
 def shipped_options() -> dict[str, tuple[str, ...]]:
-    """Options that `conf/` itself has, by group."""
-    groups = [folder for folder in sorted(Path(config_directory()).iterdir()) if folder.is_dir()]
+    """Options that `conf/` itself has, by group; those of Hydra's own groups are left out."""
+    folders = sorted(Path(config_directory()).iterdir())
+    groups = [folder for folder in folders if folder.is_dir() and folder.name != "hydra"]
     return {group.name: tuple(sorted(file.stem for file in group.glob("*.yaml"))) for group in groups}
 
 
@@ -68,6 +70,8 @@ def check_overrides(config_name: str, arguments: Sequence[str]) -> None:
         return
     if line.folder is not None and not line.folder.is_dir():
         fail(f"There is no folder {line.folder}; correct {FOLDER_FLAGS[0]}.")
+    if (reason := misused(line.overrides, line.multirun)) is not None:
+        fail(reason)
     with initialize_config_dir(config_directory(), version_base="1.3"):
         for overrides in line.runs():
             try:

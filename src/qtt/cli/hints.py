@@ -10,6 +10,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from qtt.cli import jobs
 from qtt.cli.arguments import CommandLine
 from qtt.errors import unknown
 
@@ -26,6 +27,8 @@ def explanation(config_name: str, line: CommandLine, overrides: Sequence[str], e
     loader = GlobalHydra.instance().config_loader()
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, option = error.missing_cfg_file.rpartition("/")
+        if group == jobs.GROUP and (needed := jobs.missing(option)) is not None:
+            return needed
         if group:
             return unknown(group, option, error.options or loader.get_group_options(group))
     groups = loader.get_group_options("", ObjectType.GROUP)

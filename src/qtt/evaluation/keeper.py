@@ -50,9 +50,11 @@ def control(option: int, value: int) -> bool:
 def heed_no_signals() -> None:
     """Ignore what is sent to all processes of a job or terminal: the search hears it, and ends this one.
 
+    SIGUSR2 is how submitit has Slurm announce the end of a job.
+
     By handlers, which programs that are started from here do not inherit, as they would `SIG_IGN`.
     """
-    for name in ("SIGTERM", "SIGINT", "SIGHUP"):
+    for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR2"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), lambda signum, frame: None)
             signal.siginterrupt(getattr(signal, name), False)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 
+from qtt.evaluation.timeline import Timeline
 from qtt.reporting import hyperparameters, page, tables, words
 from qtt.reporting.charts import Chart
 from qtt.reporting.output import Report
@@ -11,6 +12,7 @@ from qtt.reporting.progress import curves_chart, incumbent_chart
 from qtt.reporting.run_view import RunView
 from qtt.reporting.spending import spending_chart
 from qtt.reporting.tradeoffs import tradeoff_charts
+from qtt.reporting.workers import workers_chart, workers_table
 from qtt.statistics.certainty import ties
 from qtt.statistics.probes import BesideProbes
 from qtt.tasks.contract import BASELINE, STDERR
@@ -26,6 +28,7 @@ def run_report(view: RunView, say: Say = lambda message: None) -> Report:
     charts: list[Chart] = []
     sections = [
         *_search(view, charts),
+        *_workers(view, charts),
         *_hyperparameters(view, charts, say),
         *_validation(view, charts, say),
         Section("Pipelines", _pipelines(view), wide=True),
@@ -164,6 +167,17 @@ def _search(view: RunView, charts: list[Chart]) -> Sequence[Section]:
     charts += drawn
     models = f"<div><h3>Models</h3>{tables.models(view)}</div>" if view.models else ""
     return [Section("Search", page.figures(drawn, models))]
+
+
+def _workers(view: RunView, charts: list[Chart]) -> Sequence[Section]:
+    """Who trained what when; of one worker, what the budget was spent on tells it all."""
+    timeline = Timeline(view.record.entries)
+    if len(timeline.workers) < 2:
+        return []
+    drawn = workers_chart(view, timeline)
+    charts.append(drawn)
+    table = workers_table(timeline.times(view.record.elapsed))
+    return [Section("Workers", page.figures([drawn], f"<div>{table}</div>"))]
 
 
 def _hyperparameters(view: RunView, charts: list[Chart], say: Say) -> Sequence[Section]:

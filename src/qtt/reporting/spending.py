@@ -4,6 +4,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from qtt.evaluation.timeline import Timeline
 from qtt.reporting import words
 from qtt.reporting.charts import BLUE, FAINT, INK, RED, WIDTH, Chart, chart, legend_below, time_axis
 from qtt.reporting.run_view import RunView
@@ -56,11 +57,13 @@ def spending_chart(view: RunView) -> Chart:
     rows = spending(view)
     shown = rows if len(rows) <= MOST_BARS else [*rows[:MOST_BARS], _together(rows[MOST_BARS:])]
     total = sum(row.total for row in rows)
-    beside = max(view.record.elapsed - total, 0.0)
+    workers = len(Timeline(view.record.entries).workers)
+    available = max(total, workers * view.record.elapsed)
+    beside = available - total
 
     def plot(figure: "Figure") -> None:
         axes = figure.add_subplot()
-        unit = time_axis(axes, max(total, view.record.elapsed), what="")
+        unit = time_axis(axes, available, what="of all workers" if workers > 1 else "")
         _bars(axes, [(row, unit(row.seconds), unit(row.wasted)) for row in shown])
         names = [words.shortened(row.name) for row in shown]
         if beside:

@@ -51,7 +51,7 @@ class RunFile:
 
 RESULT = ("elapsed", "config_id", "fidelity", "score", "cost", "status", "info", "crc")
 MODEL = ("config_id", "fidelity", "score", "config", "card", "class_names", "sha256")
-TRAJECTORY = ("elapsed", "config_id", "model", "epoch", "score", "cost", "status", "incumbent")
+TRAJECTORY = ("elapsed", "config_id", "model", "epoch", "score", "cost", "status", "incumbent", "worker")
 ENDED = "the search has ended, and there are test images"
 
 LAYOUT = (

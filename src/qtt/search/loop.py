@@ -204,6 +204,7 @@ class SearchLoop:
                 outlook=getattr(self._optimizer, "outlook", None),
                 advice=self._advice,
                 notes=self._notes,
+                places=tuple(self._pool.places),
             )
         )
 
@@ -283,6 +284,7 @@ class SearchLoop:
         trial = self._within_budget(asked)
         step = Step(asked, trial, worker, self._watch(trial), self._clock.now())
         self._steps.begin(step)
+        self._trackers.begun(worker, trial, self._elapsed())
         self._pool.submit(worker, trial, self._task_now(trial), step.watch.seconds)
 
     def _listen(self) -> Step | None:
@@ -304,6 +306,7 @@ class SearchLoop:
         elif step.last is not None and step.last.succeeded and step.trial is not step.asked:
             self._record(timeout(step.asked, 0.0), step)
         self._steps.end(step)
+        self._trackers.ended(step.worker, self._elapsed())
 
     def _epochs_left(self) -> int | None:
         """Of the budget, less those that are under way; None where it counts none."""

@@ -1,10 +1,10 @@
 """What a tracker is told; trackers watch a search and never disturb it."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from qtt.optimizers.base import Outlook
 from qtt.runs.history import History
@@ -21,7 +21,7 @@ class SearchInfo:
     entries: what earlier runs journaled. outlook: gives what the optimizer expects, as of the step it asked
     last; None: it expects nothing. To be called from `Tracker.asked` alone. advice: what would make the next
     search better, for its end; empty: nothing is known. notes: sentences that whoever watches the search must
-    know.
+    know. places: of each worker, what the journal says of where it trains; see `qtt.evaluation.pool.Pool`.
     """
 
     run_dir: Path
@@ -33,6 +33,7 @@ class SearchInfo:
     outlook: Callable[[], Outlook | None] | None = None
     advice: str = ""
     notes: tuple[str, ...] = ()
+    places: tuple[Mapping[str, Any], ...] = ({},)
 
     @property
     def elapsed(self) -> float:
@@ -65,7 +66,11 @@ class Summary:
 
 
 class Tracker(Protocol):
-    """Hears what happens; elapsed is in seconds of the budget."""
+    """Hears what happens; elapsed is in seconds of the budget.
+
+    Further methods are called where a tracker has them: `preparing`, `begun`, `ended` and `waiting`, see
+    `TrackerGroup`.
+    """
 
     def start(self, search: SearchInfo) -> None:
         """The search begins, or goes on after an earlier stop."""
@@ -112,11 +117,25 @@ class TrackerGroup:
         Trackers that have a method of this name hear of it.
         """
         for tracker in list(self._waiting):
-            self._call(tracker, lambda tracker: getattr(tracker, "preparing", _unheard)(what))
+            self._call(tracker, lambda tracker: getattr(tracker, "preparing", _ignore)(what))
 
     def asked(self, trial: Trial, elapsed: float) -> None:
         """See `Tracker.asked`."""
         self._each(lambda tracker: tracker.asked(trial, elapsed))
+
+    def begun(self, worker: int, trial: Trial, elapsed: float) -> None:
+        """A worker begins a step that was asked for, or as much of it as the budget allows.
+
+        A step that met a fault of the world begins anew. Trackers that have a method of this name hear of it.
+        """
+        self._each(lambda tracker: getattr(tracker, "begun", _ignore)(worker, trial, elapsed))
+
+    def ended(self, worker: int, elapsed: float) -> None:
+        """A worker has ended its step, and is free.
+
+        Trackers that have a method of this name hear of it, after they were told of the step's last result.
+        """
+        self._each(lambda tracker: getattr(tracker, "ended", _ignore)(worker, elapsed))
 
     def told(self, result: Result, history: History, elapsed: float) -> None:
         """See `Tracker.told`."""
@@ -150,9 +169,5 @@ class TrackerGroup:
             logger.info("%s:", name, exc_info=error)
 
 
-def _unheard(what: str) -> None:
-    """A tracker that does not care."""
-
-
-def _ignore(reason: str, seconds: float) -> None:
+def _ignore(*told: object) -> None:
     """A tracker that does not care."""

@@ -96,7 +96,7 @@ class ConsoleTracker:
         of = f" of {counted(len(models), 'model')}" if models else ""
         self._say(
             f"Searching {counted(len(search.candidates), 'pipeline')}{of} "
-            f"with [bold]{search.optimizer}[/]{_metric(search)}: {_budget(search)}."
+            f"with [bold]{search.optimizer}[/]{_metric(search)}: {_budget(search)}{_workers(search)}."
         )
         for note in search.notes:
             self._say(Text(note))
@@ -118,6 +118,14 @@ class ConsoleTracker:
     def asked(self, trial: Trial, elapsed: float) -> None:
         """Remember the current step."""
         self._progress.asked(trial, elapsed)
+
+    def begun(self, worker: int, trial: Trial, elapsed: float) -> None:
+        """Remember what a worker is at."""
+        self._progress.begun(worker, trial, elapsed)
+
+    def ended(self, worker: int, elapsed: float) -> None:
+        """Remember that a worker is free."""
+        self._progress.ended(worker)
 
     def told(self, result: Result, history: History, elapsed: float) -> None:
         """Print new incumbents and failures."""
@@ -249,6 +257,11 @@ def _cell(value: Any, form: str = "g") -> str:
 def _metric(search: SearchInfo) -> str:
     metric = search.task.metric
     return "" if metric == ACCURACY else f" for {metric}"
+
+
+def _workers(search: SearchInfo) -> str:
+    count = len(search.places)
+    return "" if count == 1 else f", {counted(count, 'worker')}"
 
 
 def _budget(search: SearchInfo) -> str:

@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Sequence
 
+from qtt.evaluation.pool import WORKER
 from qtt.runs.history import History
 from qtt.support.plain_text import cell
 from qtt.tracking.base import SearchInfo, Summary
@@ -13,10 +14,10 @@ class CsvTracker:
     """Writes `trajectory.csv` into the run folder: one row per result, agreeing with the journal.
 
     Columns: elapsed (seconds of the budget), config_id, model, epoch, score, cost (seconds), status,
-    incumbent (best score so far).
+    incumbent (best score so far), worker (who trained it; empty where there is one).
     """
 
-    COLUMNS = ("elapsed", "config_id", "model", "epoch", "score", "cost", "status", "incumbent")
+    COLUMNS = ("elapsed", "config_id", "model", "epoch", "score", "cost", "status", "incumbent", "worker")
 
     def start(self, search: SearchInfo) -> None:
         """Write the header and the rows of earlier runs."""
@@ -47,6 +48,7 @@ class CsvTracker:
                 f"{result.cost:.3f}",
                 result.status,
                 None if best is None else best.score,
+                result.info.get(WORKER),
             )
         )
 

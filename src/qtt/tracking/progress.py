@@ -2,17 +2,25 @@
 
 import statistics
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
+from qtt.evaluation.pool import GPU
+from qtt.evaluation.timeline import Timeline
 from qtt.optimizers.base import Expectation
 from qtt.runs.history import History
 from qtt.space.horizon import is_probe
 from qtt.support.clock import Clock
+from qtt.support.machine import on_gpu
 from qtt.tracking.base import SearchInfo
 from qtt.types import Budget, Config, Result, Trial
 
 RECENT = 5
 """Results that are remembered for the view."""
+
+LONGEST_DEVICE = 12
+"""Letters of a GPU's identifier, where it is no number, by which it is called."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +34,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Step:
-    """The step under way.
+    """A step under way.
 
     first: its first epoch. begin: seconds of the budget at which it began. seconds: how long it is expected
     to take, None where nothing tells.
@@ -41,12 +49,16 @@ class Step:
 class SearchProgress:
     """What is going on in a search; told the same as a tracker is.
 
-    warm: whether a result has come since the start, and not all of a step's time goes into starting up.
+    step: the one that was asked for last. steps: those under way, by worker. timeline: of all workers, also
+    before the search was resumed. warm: whether a result has come since the start, and not all of a step's
+    time goes into starting up.
     """
 
     def __init__(self, search: SearchInfo, clock: Clock) -> None:
         self.search = search
         self.step: Step | None = None
+        self.steps: dict[int, Step] = {}
+        self.timeline = Timeline(search.entries)
         self.expected: Expectation | None = None
         self.best: Event | None = None
         self.recent: deque[Event] = deque(maxlen=RECENT)
@@ -55,6 +67,7 @@ class SearchProgress:
         self._clock = clock
         self._begin = clock.now() - search.elapsed
         self._models = {i: _model(config) for i, config in enumerate(search.candidates.configs)}
+        self._asked: dict[int, Step] = {}
         self._history = History()
         for entry in search.entries:
             self._history.add(entry.result)
@@ -79,12 +92,18 @@ class SearchProgress:
         return min(1.0, max(shares))
 
     @property
-    def epoch(self) -> int | None:
-        """The epoch that is being trained."""
-        if self.step is None:
-            return None
-        done = max(self._history.fidelity(self.step.trial.config_id), self.step.first - 1)
-        return min(done + 1, self.step.trial.fidelity)
+    def workers(self) -> int:
+        """How many train at once."""
+        return len(self.search.places)
+
+    def device(self, worker: int) -> str:
+        """What a worker trains on, in a word."""
+        return _device(self.search.places[worker], str(self.search.task.settings.get("device")))
+
+    def epoch(self, step: Step) -> int:
+        """The epoch of a step that is being trained."""
+        done = max(self._history.fidelity(step.trial.config_id), step.first - 1)
+        return min(done + 1, step.trial.fidelity)
 
     def name(self, config_id: int) -> str:
         """A pipeline in a few words."""
@@ -98,11 +117,20 @@ class SearchProgress:
         seconds = self._guess(trial, first) if outlook is None else outlook.step_seconds
         seconds = seconds if self.warm else None
         self.expected = None if outlook is None else outlook.best
-        self.step = Step(trial, first, elapsed, seconds)
+        self.step = self._asked[trial.config_id] = Step(trial, first, elapsed, seconds)
+
+    def begun(self, worker: int, trial: Trial, elapsed: float) -> None:
+        """A worker is at a step; see `TrackerGroup.begun`."""
+        self.steps[worker] = replace(self._asked[trial.config_id], trial=trial, begin=elapsed)
+
+    def ended(self, worker: int) -> None:
+        """A worker is free; see `TrackerGroup.ended`."""
+        self.steps.pop(worker, None)
 
     def told(self, result: Result, history: History, elapsed: float) -> Event:
         """A result has come; see `Tracker.told`."""
         self._history = history
+        self.timeline.add(result, elapsed)
         self.warm = True
         event = self._remember(result, elapsed)
         self._count()
@@ -131,6 +159,14 @@ class SearchProgress:
             for observation in self._history.curve(other)
         ]
         return statistics.median(seen) * (trial.fidelity - first + 1) if seen else None
+
+
+def _device(place: Mapping[str, Any], setting: str) -> str:
+    """The GPU that a worker has to itself, or what all of them share."""
+    if GPU in place:
+        gpu = str(place[GPU])
+        return f"GPU {gpu}" if gpu.isdigit() else gpu[:LONGEST_DEVICE]
+    return setting if on_gpu(setting) else "CPU"
 
 
 def _model(config: Config) -> str:

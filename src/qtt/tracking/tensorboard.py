@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.text import Text
 
 from qtt.errors import ConfigError
+from qtt.evaluation.pool import WORKER
+from qtt.evaluation.timeline import Timeline
 from qtt.runs.history import History
 from qtt.statistics import pipeline_table
 from qtt.tracking.base import SearchInfo, Summary
@@ -24,7 +26,8 @@ class TensorboardTracker:
     """Writes `tensorboard/` into the run folder: look at it with `tensorboard --logdir RUN_DIR/tensorboard`.
 
     search              incumbent/by_seconds and by_epochs; score, seconds and failures over the number of
-                        results; the table of pipelines, failures, configuration and metric as texts
+                        results; of several workers, the share of their time in which they were busy; the
+                        table of pipelines, failures, configuration and metric as texts
     pipelines/0042 vit  one run for each pipeline: curve/score, curve/best and curve/seconds over its epochs,
                         all pipelines in one chart; its hyperparameters, for the tab HParams
 
@@ -49,6 +52,7 @@ class TensorboardTracker:
         self._configs = dict(enumerate(search.candidates.configs))
         self._pipelines: dict[int, EventFile] = {}
         self._results = 0
+        self._timeline = Timeline()
         self._next_table = TABLE_FIRST
         empty_events(self._folder)
         self._search = EventFile(self._folder / "search", self._began)
@@ -84,6 +88,7 @@ class TensorboardTracker:
         values = {"results/seconds": result.cost, "results/failures": float(len(history.failed))}
         if result.succeeded:
             values["results/score"] = result.score
+        values |= self._utilisation(result, elapsed)
         self._search.scalars(values, self._results, elapsed)
         best = history.incumbent
         if best is not None:
@@ -94,6 +99,18 @@ class TensorboardTracker:
         if result.status is Status.FAILED:
             self._search.text("failures", self._failure(result), self._results, elapsed)
         self._write_curve(result, history, elapsed)
+
+    def _utilisation(self, result: Result, elapsed: float) -> dict[str, float]:
+        """How busy the workers were so far, all together and the one that made a result; of several."""
+        self._timeline.add(result, elapsed)
+        if WORKER not in result.info:
+            return {}
+        worker = self._timeline.spans[-1].worker
+        shares = {
+            "workers/utilisation": self._timeline.utilisation,
+            f"workers/utilisation of {worker}": self._timeline.utilisation_of(worker),
+        }
+        return {name: share for name, share in shares.items() if share is not None}
 
     def _write_curve(self, result: Result, history: History, elapsed: float) -> None:
         pipeline = self._pipeline(result.config_id, elapsed)

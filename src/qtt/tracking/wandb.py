@@ -14,6 +14,8 @@ from rich.text import Text
 
 from qtt.data.library_caches import keep_library_caches
 from qtt.errors import ConfigError
+from qtt.evaluation.pool import WORKER
+from qtt.evaluation.timeline import Timeline
 from qtt.runs.history import History
 from qtt.runs.kept_models import FACTS, INCUMBENT, WEIGHTS
 from qtt.statistics import pipeline_table
@@ -42,7 +44,9 @@ class WandbTracker(BackgroundTracker):
     Learning curves come twice. One chart, `curves`, draws them all from one long table with a line for each
     pipeline: a series for each would give W&B one panel for each, and nobody compares fifty panels. The
     series are there as well, `curves/<config id> <model>` over their own epoch, hidden from automatic panels:
-    for panels of one's own (metric `curves/.*`) and for the API.
+    for panels of one's own (metric `curves/.*`) and for the API. Where there are several workers, each result
+    has the number of the one that made it, and `utilisation`: the share of their time so far in which they
+    were busy.
 
     Everything happens in a thread of its own: the search does not wait for a network. Where the server does
     not answer, the run is kept offline.
@@ -109,10 +113,12 @@ class _Run:
         self._candidates = search.candidates
         self._title = f"Learning curves: {search.task.metric}"
         self._next_chart = FIRST_CHART
+        self._timeline = Timeline()
         self._steps = self._known = max(self._state.logged, self._run.step - 1 if self._run.resumed else 0)
         history = History()
         for number, entry in enumerate(search.entries, start=1):
             history.add(entry.result)
+            self._timeline.add(entry.result, entry.elapsed)
             if number > self._known:
                 self._steps = number
                 self._run.log(self._row(entry.result, history, entry.elapsed), step=number)
@@ -124,6 +130,7 @@ class _Run:
     def told(self, result: Result, history: History, elapsed: float) -> None:
         """Log one result, and all curves now and then."""
         self._steps += 1
+        self._timeline.add(result, elapsed)
         row = self._row(result, history, elapsed)
         if self._steps >= self._next_chart:
             self._next_chart = round(CHART_GROWTH * self._steps)
@@ -182,9 +189,9 @@ class _Run:
         )
 
     def _define_metrics(self) -> None:
-        for name in ("elapsed", "epochs", "epoch", "config_id"):
+        for name in ("elapsed", "epochs", "epoch", "config_id", "worker"):
             self._run.define_metric(name, hidden=True)
-        for name in ("incumbent", "score", "cost", "failures"):
+        for name in ("incumbent", "score", "cost", "failures", "utilisation"):
             self._run.define_metric(name, step_metric="elapsed")
         self._run.define_metric("incumbent_by_epochs", step_metric="epochs")
         self._run.define_metric("curves/*", step_metric="epoch", hidden=True, summary="none")
@@ -202,6 +209,8 @@ class _Run:
             row["score"] = row[f"curves/{self._pipeline(result.config_id)}"] = result.score
         if history.incumbent is not None:
             row["incumbent"] = row["incumbent_by_epochs"] = history.incumbent.score
+        if WORKER in result.info:
+            row |= {"worker": result.info[WORKER], "utilisation": self._timeline.utilisation}
         return row
 
     def _curves(self, history: History) -> dict[str, Any]:
