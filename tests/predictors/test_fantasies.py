@@ -11,9 +11,9 @@ from qtt.predictors.gains import GainsOverProbes
 from qtt.predictors.meta import MetaPerformance
 from qtt.predictors.paper import PaperPerformance
 from qtt.predictors.performance import DeepKernelGP
-from qtt.runs.history import ChangedCurves, History
+from qtt.runs.history import History
 from qtt.testing import METAFEATURES, SyntheticCurves
-from qtt.types import Candidates, Prediction, Result, Trial
+from qtt.types import Candidates, Prediction, Trial
 from synthetic_runs import SPACE, TASK, fitted
 
 CONFIGS = (*TASK.candidates.configs, TASK.candidates.configs[7])
@@ -106,12 +106,3 @@ def test_a_supposed_history_has_its_fantasies_last() -> None:
     assert [seen.fidelity for seen in supposed.curve(5)] == [1, 2, 4]
     assert supposed.curve(7)[-1].score == 0.5
     assert supposed.curve(0) is history.curve(0)
-
-
-def test_changed_curves_say_what_was_taken_back() -> None:
-    history, changed = observed({5: 2}), ChangedCurves()
-    assert set(changed.read(Supposed(history, {7: Fantasy(3, 0.5)}))) == {5, 7}
-    assert changed.read(history) == {7: ()}
-    assert changed.read(history) == {}
-    history.add(Result(7, 1, 0.4, 1.0))
-    assert set(changed.read(history)) == {7}

@@ -1,4 +1,4 @@
-from qtt.runs.history import ChangedCurves, History
+from qtt.runs.history import History
 from qtt.types import Result, Status
 
 
@@ -83,20 +83,6 @@ def test_a_curve_is_the_same_object_until_it_changes() -> None:
     assert history.latest is not None
     assert (history.latest.config_id, history.latest.fidelity) == (0, 2)
     assert history.evaluations == 4
-
-
-def test_changed_curves_are_those_that_were_observed_since() -> None:
-    changed, history = ChangedCurves(), History()
-    assert changed.read(history) == {}
-    history.add(Result(3, 1, 0.5, 1.0))
-    history.add(Result(1, 1, 0.5, 1.0))
-    assert list(changed.read(history)) == [3, 1]
-    assert changed.read(history) == {}
-    assert changed.read(History(history)) == {}, "another object that says the same"
-    history.add(Result(1, 1, 0.5, 1.0))
-    assert changed.read(history) == {}, "told again"
-    history.add(Result(1, 2, 0.7, 1.0))
-    assert changed.read(history) == {1: history.curve(1)}
 
 
 def test_steps_that_were_cut_off_teach_nothing() -> None:

@@ -24,10 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qtt.predictors.base import SearchTask
+from qtt.predictors.changes import ChangedCurves
 from qtt.predictors.dynamics import number_or
 from qtt.predictors.effects import SharedEffects
 from qtt.predictors.unknown import unknown_effects
-from qtt.runs.history import ChangedCurves, History
+from qtt.runs.history import History
 from qtt.space.hyperparameters import OWN
 from qtt.types import Config, ModelCard
 

@@ -23,9 +23,30 @@ class Fantasy:
     score: float
 
 
+NOTHING: Mapping[int, Fantasy] = {}
+"""No fantasies."""
+
+
+class Curves(Protocol):
+    """Where learning curves are found: a history, or one with fantasies."""
+
+    @property
+    def observed(self) -> list[int]:
+        """Ids of pipelines with at least one score."""
+        ...
+
+    def curve(self, config_id: int) -> Curve:
+        """Observations of a pipeline by rising fidelity; empty when it was never seen."""
+        ...
+
+    def fidelity(self, config_id: int) -> int:
+        """Largest fidelity with a score, 0 when there is none."""
+        ...
+
+
 @dataclass(frozen=True)
 class Supposed:
-    """A history in which pending steps have ended, as far as predictors of scores look at one.
+    """A history in which pending steps have ended.
 
     fantasies: of pipelines, beyond their last epoch that was seen.
     """

@@ -21,11 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qtt.predictors.base import PerformancePredictor, SearchTask
+from qtt.predictors.changes import ChangedCurves
 from qtt.predictors.dynamics import UNKNOWN_TASK
-from qtt.predictors.fantasies import Fantasy, Supposed, SupposingPredictor
+from qtt.predictors.fantasies import NOTHING, Curves, Fantasy, Supposed, SupposingPredictor
 from qtt.predictors.gain_posterior import GainPosterior, Points
 from qtt.predictors.prior import logit
-from qtt.runs.history import ChangedCurves, Curve, Curves, History
+from qtt.runs.history import Curve, History
 from qtt.space.horizon import begins_with_probe, is_probe, last_epoch
 from qtt.types import Candidates, Config, MetaFeatures, Prediction
 
@@ -133,7 +134,7 @@ class GainsOverProbes:
     def condition(self, history: History) -> None:
         """Learn from probes, and from what was gained over them."""
         self.others.condition(history)
-        self._learn(history, history)
+        self._learn(history)
 
     def suppose(self, history: History, fantasies: Mapping[int, Fantasy]) -> None:
         """See `SupposingPredictor`."""
@@ -141,11 +142,11 @@ class GainsOverProbes:
             self.others.suppose(history, fantasies)
         else:
             self.others.condition(history)
-        self._learn(history, Supposed(history, fantasies))
+        self._learn(history, fantasies)
 
-    def _learn(self, history: History, curves: Curves) -> None:
-        """From the probes of a history, and from gains of these curves."""
-        for i, curve in self._changed.read(curves).items():
+    def _learn(self, history: History, fantasies: Mapping[int, Fantasy] = NOTHING) -> None:
+        """From probes that were fitted, and from gains that were seen or are supposed."""
+        for i, curve in self._changed.read(history, fantasies).items():
             if self._probed[i]:
                 self._compared[i] = self._compare(i, curve)
         known = {model: history.best(i) for model, i in self._probes.items()}
@@ -159,7 +160,9 @@ class GainsOverProbes:
         self._start_std = UNPROBED_STD * unknown
         features = np.column_stack([self._static, self._start - 1.0])
         means, stds = np.array(list(COLUMNS.values())).T
-        self._posterior = GainPosterior(features, self._model, means, stds, self._points(curves))
+        self._posterior = GainPosterior(
+            features, self._model, means, stds, self._points(Supposed(history, fantasies))
+        )
 
     def predict(self, config_ids: Sequence[int], fidelities: Sequence[int]) -> Prediction:
         """Logit of the best score until each fidelity, mean and std, both (m,).

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from qtt.errors import PredictionError
 from qtt.predictors.base import SearchTask
+from qtt.predictors.changes import ChangedCurves
 from qtt.predictors.dynamics import Encoded
-from qtt.predictors.fantasies import Fantasy, Supposed
+from qtt.predictors.fantasies import NOTHING, Fantasy
 from qtt.predictors.features import FeatureSpec
 from qtt.predictors.prior import CurvePrior, logit
 from qtt.predictors.residual import PREFIX, ResidualKernel, ResidualPoints, ResidualPosterior, refitted
 from qtt.predictors.unknown import unknown_effects, unknown_hyperparameters
-from qtt.runs.history import ChangedCurves, Curve, Curves, History
+from qtt.runs.history import Curve, History
 from qtt.types import ACCURACY, Prediction
 
 Array = NDArray[np.float64]
@@ -117,11 +118,11 @@ class MetaPerformance:
         """See `SupposingPredictor`."""
         if self.refit:
             self.condition(history)
-        self._read(Supposed(history, fantasies))
+        self._read(history, fantasies)
 
-    def _read(self, curves: Curves) -> None:
+    def _read(self, history: History, fantasies: Mapping[int, Fantasy] = NOTHING) -> None:
         """Compare what changed with what was expected."""
-        changed = self._changed.read(curves)
+        changed = self._changed.read(history, fantasies)
         for config_id, curve in changed.items():
             self._enter(config_id, curve)
         if changed and self._posterior is not None:

@@ -26,12 +26,13 @@ from numpy.typing import NDArray
 
 from qtt.errors import PredictionError
 from qtt.predictors.base import SearchTask
+from qtt.predictors.changes import ChangedCurves
 from qtt.predictors.dynamics import UNKNOWN_TASK, Encoded
 from qtt.predictors.effects import SharedEffects
 from qtt.predictors.features import FeatureSpec
 from qtt.predictors.trees import Trees
 from qtt.predictors.unknown import unknown_effects, unknown_hyperparameters
-from qtt.runs.history import ChangedCurves, History
+from qtt.runs.history import History
 from qtt.space.hyperparameters import ADDED
 
 Array = NDArray[np.float64]

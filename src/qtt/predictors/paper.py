@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from qtt.predictors.base import SearchTask
-from qtt.predictors.fantasies import Fantasy, Supposed
+from qtt.predictors.fantasies import Curves, Fantasy, Supposed
 from qtt.predictors.paper_finetuning import OnlinePredictor, RefitPlan
 from qtt.predictors.paper_network import PaperGP, PaperInputs
-from qtt.runs.history import Curves, History
+from qtt.runs.history import History
 from qtt.types import ACCURACY, Prediction
 
 

@@ -23,12 +23,12 @@ from torch import Tensor, nn
 from qtt.errors import PredictionError
 from qtt.predictors.base import SearchTask
 from qtt.predictors.encoders import Inputs, PointEncoder
-from qtt.predictors.fantasies import Fantasy, Supposed
+from qtt.predictors.fantasies import Curves, Fantasy, Supposed
 from qtt.predictors.features import FeatureSpec
 from qtt.predictors.finetuning import adam
 from qtt.predictors.many_queries import Queries, posterior
 from qtt.predictors.points import PointBuilder
-from qtt.runs.history import Curves, History
+from qtt.runs.history import History
 from qtt.types import Prediction
 
 with warnings.catch_warnings():

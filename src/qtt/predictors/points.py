@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from qtt.predictors.fantasies import Curves
 from qtt.predictors.features import Features
-from qtt.runs.history import Curves
 
 Array = NDArray[np.float64]
 Ints = Sequence[int] | NDArray[np.int64]

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 from qtt.types import Result, Status
 
@@ -160,43 +159,3 @@ class History:
         if result.config_id != than.config_id:
             return result.estimate > than.estimate
         return (result.score, result.fidelity) > (than.score, than.fidelity)
-
-
-class Curves(Protocol):
-    """Where learning curves are found: a history, or something like it."""
-
-    @property
-    def observed(self) -> list[int]:
-        """Ids of pipelines with at least one score."""
-        ...
-
-    def curve(self, config_id: int) -> Curve:
-        """Observations of a pipeline by rising fidelity; empty when it was never seen."""
-        ...
-
-    def fidelity(self, config_id: int) -> int:
-        """Largest fidelity with a score, 0 when there is none."""
-        ...
-
-
-class ChangedCurves:
-    """Which pipelines were observed anew since one looked last."""
-
-    def __init__(self) -> None:
-        self._seen: dict[int, Curve] = {}
-
-    def read(self, curves: Curves) -> dict[int, Curve]:
-        """Curves that differ from those of the last call, by pipeline; empty where one was taken back."""
-        observed = curves.observed
-        changed: dict[int, Curve] = {}
-        for config_id in observed:
-            curve = curves.curve(config_id)
-            seen = self._seen.get(config_id)
-            if curve is not seen and curve != seen:
-                changed[config_id] = curve
-        self._seen.update(changed)
-        if len(self._seen) > len(observed):
-            for config_id in self._seen.keys() - set(observed):
-                changed[config_id] = ()
-                del self._seen[config_id]
-        return changed
