@@ -101,6 +101,8 @@ def test_special_libraries_stay_in_their_corner(name: str) -> None:
         assert "matplotlib" not in tops, "only the benchmark and reports draw"
     if part != "finetune":
         assert not tops & {"lightning", "pytorch_lightning"}, "only finetune knows Lightning"
+    if not name.startswith("evaluation.cluster."):
+        assert "ray" not in tops, "only the pool of a cluster knows Ray"
     pickled = {
         alias for node in ast.walk(MODULES[name]) if isinstance(node, ast.Import) for alias in node.names
     }

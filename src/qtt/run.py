@@ -31,6 +31,8 @@ from qtt.cli.run_names import run_directory
 from qtt.cli.sweeps import Outcome, this_sweep
 from qtt.cli.values import settled
 from qtt.errors import ConfigError, EnvironmentFault, unknown
+from qtt.evaluation.cluster.connection import load_ray
+from qtt.evaluation.cluster.settings import Cluster
 from qtt.evaluation.pool import worker_count
 from qtt.evaluation.preflight import NOTHING_LOST, check_writable
 from qtt.evaluation.spare import end_spare, start_early
@@ -167,7 +169,20 @@ def search(config: DictConfig, directory: Path, choices: Mapping[str, Any] | Non
 def _trains_alone(config: DictConfig) -> bool:
     """Whether there is one training process."""
     device = OmegaConf.select(config, "objective.settings.device")
-    return config.executor.isolation == "process" and worker_count(config.executor.workers, device) == 1
+    here = config.executor.isolation == "process" and cluster_of(config) is None
+    return here and worker_count(config.executor.workers, device) == 1
+
+
+def cluster_of(config: DictConfig) -> Cluster | None:
+    """The cluster that the workers are on; None: they are on this machine.
+
+    Raises:
+        ConfigError: workers that would take nothing of it, or a share that cannot be had.
+    """
+    if "address" not in config.executor:
+        return None
+    wanted = config.executor
+    return Cluster(wanted.address, wanted.resources.cpu, wanted.resources.gpu, wanted.shared)
 
 
 def _search(config: DictConfig, directory: Path, kind: Task, choices: Mapping[str, Any]) -> Summary:
@@ -195,6 +210,7 @@ def _search(config: DictConfig, directory: Path, kind: Task, choices: Mapping[st
         trackers=list(instantiate(config.tracker).values()),
         isolation=config.executor.isolation,
         workers=config.executor.workers,
+        cluster=cluster_of(config),
         disk_quota_gb=config.disk_quota_gb,
         patience=config.patience_s,
         hang_factor=config.hang_factor,
@@ -213,12 +229,15 @@ def _refuse_early(config: DictConfig, kind: Task, directory: Path) -> None:
     """Refuse what no look at the data is needed for, which may take minutes.
 
     Raises:
-        ConfigError: an unknown metric.
+        ConfigError: an unknown metric, or a cluster without Ray.
         EnvironmentFault: a run folder that cannot be written to, or a GPU where there is none.
     """
     if config.objective.function is None and config.metric not in kind.metrics:
         raise ConfigError(unknown("metric", config.metric, kind.metrics))
     check_writable(directory.absolute())
+    if cluster_of(config) is not None:
+        load_ray()
+        return
     device = str(config.objective.settings.get("device"))
     if on_gpu(device) and trains_on_cpu("auto"):
         raise EnvironmentFault(

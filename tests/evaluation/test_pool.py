@@ -1,83 +1,37 @@
 """Pools of one worker and of several keep the same promises."""
 
 import os
-from collections import Counter
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import objectives
+from pool_contract import TASK, OnePoolContract, SeveralWorkersContract, results, until_free
 from qtt.errors import ConfigError
 from qtt.evaluation import make_evaluator, pool
-from qtt.evaluation.pool import Event, OneWorker, Pool, Workers, make_pool, own_device, worker_count
+from qtt.evaluation.pool import OneWorker, Pool, Workers, make_pool, own_device, worker_count
 from qtt.support import machine
-from qtt.types import Result, Status, TaskInfo, Trial
-
-TASK = TaskInfo(path=Path())
+from qtt.types import Objective, Result, Trial
 
 
-@pytest.fixture(params=["inline", "process", "two"])
-def workers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pool]:
-    isolation, count = ("process", 2) if request.param == "two" else (request.param, 1)
-    made = make_pool(objectives.good, tmp_path / "search.log", isolation, count)
-    yield made
-    made.close()
+class TestInline(OnePoolContract):
+    def make(self, objective: Objective, log: Path, count: int) -> Pool:
+        return make_pool(objective, log, "inline", count)
 
 
-def until_free(workers: Pool, running: int = 1) -> list[Event]:
-    """All that is said until so many steps have ended."""
-    events: list[Event] = []
-    while sum(event.result is None for event in events) < running:
-        events.append(workers.next())
-    return events
+class TestProcess(OnePoolContract):
+    def make(self, objective: Objective, log: Path, count: int) -> Pool:
+        return make_pool(objective, log, "process", count)
 
 
-def test_results_come_before_the_end_of_their_step(workers: Pool) -> None:
-    workers.start()
-    for fidelity in (1, 2):
-        workers.submit(0, Trial(3, {}, fidelity), TASK, None)
-        result, end = until_free(workers)
-        assert result == Event(0, Result(3, fidelity, objectives.score(3, fidelity), 0.01))
-        assert end == Event(0, None)
+class TestSeveralProcesses(TestProcess, SeveralWorkersContract):
+    one_at_least = 2
 
-
-def test_a_pool_that_was_closed_starts_again(workers: Pool) -> None:
-    workers.submit(0, Trial(0, {}, 1), TASK, None)
-    until_free(workers)
-    workers.close()
-    workers.submit(0, Trial(1, {}, 1), TASK, None)
-    assert [event.result is None for event in until_free(workers)] == [False, True]
-
-
-def test_several_train_at_once_and_each_says_who_it_is(tmp_path: Path) -> None:
-    """Each waits for a file that the other writes: one after the other they would wait for ever."""
-    workers = make_pool(objectives.meeting, tmp_path / "search.log", "process", 2)
-    try:
-        for worker in range(2):
-            config = {"own": str(tmp_path / f"{worker}"), "other": str(tmp_path / f"{1 - worker}")}
-            workers.submit(worker, Trial(worker, config, 1), TASK, 600.0)
-        events = until_free(workers, 2)
-    finally:
-        workers.close()
-    assert Counter((e.worker, e.result is None) for e in events) == Counter(
-        {(0, False): 1, (0, True): 1, (1, False): 1, (1, True): 1}
-    )
-    assert all(event.result.succeeded for event in events if event.result is not None)
-    assert all(event.result.config_id == event.worker for event in events if event.result is not None)
-    assert [place["worker"] for place in workers.places] == [0, 1]
-
-
-def test_the_time_of_each_step_is_its_own(tmp_path: Path) -> None:
-    workers = make_pool(objectives.hanging_first, tmp_path / "search.log", "process", 2)
-    try:
-        workers.submit(0, Trial(0, {}, 2), TASK, 0.5)
-        workers.submit(1, Trial(1, {}, 2), TASK, None)
-        results = [event.result for event in until_free(workers, 2) if event.result is not None]
-    finally:
-        workers.close()
-    assert {result.config_id: result.status for result in results} == {0: Status.TIMEOUT, 1: Status.SUCCESS}
-    assert [result.fidelity for result in results if result.config_id == 1] == [1, 2]
+    def threads(self, workers: Pool) -> list[threading.Thread]:
+        assert isinstance(workers, Workers)
+        return list(workers._threads.values())
 
 
 def test_a_worker_that_dies_harms_no_other(tmp_path: Path) -> None:
@@ -85,20 +39,12 @@ def test_a_worker_that_dies_harms_no_other(tmp_path: Path) -> None:
     try:
         workers.submit(0, Trial(1, {}, 1), TASK, None)
         workers.submit(1, Trial(2, {}, 1), TASK, None)
-        results = [event.result for event in until_free(workers, 2) if event.result is not None]
+        found = results(until_free(workers, 2))
         workers.submit(0, Trial(4, {}, 1), TASK, None)
-        results += [event.result for event in until_free(workers) if event.result is not None]
+        found += results(until_free(workers))
     finally:
         workers.close()
-    assert {result.config_id: result.succeeded for result in results} == {1: False, 2: True, 4: True}
-
-
-def test_closing_ends_steps_under_way(tmp_path: Path) -> None:
-    workers = make_pool(objectives.sleeping, tmp_path / "search.log", "process", 2)
-    for worker in range(2):
-        workers.submit(worker, Trial(worker, {}, 1), TASK, None)
-    workers.close()
-    assert not any(thread.is_alive() for thread in workers._threads.values())  # type: ignore[attr-defined]
+    assert {result.config_id: result.succeeded for result in found} == {1: False, 2: True, 4: True}
 
 
 class Broken:

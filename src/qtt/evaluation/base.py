@@ -10,7 +10,22 @@ from qtt.tasks.preflight import Said
 from qtt.types import Candidates, Objective, Result, TaskInfo, Trial
 
 
-class Evaluator(Protocol):
+class Rehearser(Protocol):
+    """Runs what a task wants to be seen to before the first trial."""
+
+    def rehearse(self, rehearsal: str, candidates: Candidates, task: TaskInfo) -> Iterator[Said]:
+        """Yield what a task's rehearsal says; it runs where trials do, and what it loads stays there.
+
+        rehearsal: as `package.module.name`.
+
+        Raises:
+            ConfigError: it stumbled over a mistake of the user.
+            EnvironmentFault: over anything else, or the training process died of it.
+        """
+        ...
+
+
+class Evaluator(Rehearser, Protocol):
     """Runs one trial at a time and yields its results as they finish."""
 
     def start(self) -> None:
@@ -21,17 +36,6 @@ class Evaluator(Protocol):
         """Yield one result per finished epoch; the last one may be a failure or a timeout.
 
         seconds: time after which the step is cut off with a timeout, None for no limit.
-        """
-        ...
-
-    def rehearse(self, rehearsal: str, candidates: Candidates, task: TaskInfo) -> Iterator[Said]:
-        """Yield what a task's rehearsal says; it runs where trials do, and what it loads stays there.
-
-        rehearsal: as `package.module.name`.
-
-        Raises:
-            ConfigError: it stumbled over a mistake of the user.
-            EnvironmentFault: over anything else, or the training process died of it.
         """
         ...
 

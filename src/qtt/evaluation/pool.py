@@ -7,13 +7,13 @@ has a thread that waits for it.
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from qtt.errors import ConfigError
-from qtt.evaluation.base import Evaluator, make_evaluator
+from qtt.evaluation.base import Evaluator, Rehearser, make_evaluator
 from qtt.support.machine import CORES, core_shares, visible_gpus
 from qtt.types import Objective, Result, TaskInfo, Trial
 
@@ -23,10 +23,14 @@ WORKER, GPU = "worker", "gpu"
 
 @dataclass(frozen=True)
 class Event:
-    """What a worker says: a result of its step, or None: its step has ended, and it is free."""
+    """What a worker says: a result of its step, or None: its step has ended, and it is free.
+
+    lost: why the step ended without a result of its own: its worker is gone, and it is to be asked again.
+    """
 
     worker: int
     result: Result | None
+    lost: str | None = None
 
 
 class Pool(Protocol):
@@ -41,7 +45,12 @@ class Pool(Protocol):
         ...
 
     @property
-    def first(self) -> Evaluator:
+    def there(self) -> Collection[int]:
+        """Numbers of the workers that can be given a step, or are at one; those of a cluster come and go."""
+        ...
+
+    @property
+    def first(self) -> Rehearser:
         """The worker that sees to what all need before the first step."""
         ...
 
@@ -53,8 +62,8 @@ class Pool(Protocol):
         """Have a free worker run a step; see `Evaluator.evaluate`."""
         ...
 
-    def next(self) -> Event:
-        """What any worker says next, once it does; at least one is at work.
+    def next(self) -> Event | None:
+        """What any worker says next, once it does; None: another worker is there, or none is at work yet.
 
         Raises:
             Exception: whatever a worker's evaluator raises.
@@ -70,6 +79,7 @@ class OneWorker:
     """An evaluator that is alone."""
 
     places: Sequence[Mapping[str, Any]] = ({},)
+    there: Collection[int] = (0,)
 
     def __init__(self, evaluator: Evaluator) -> None:
         self.first = evaluator
@@ -98,6 +108,7 @@ class Workers:
     def __init__(self, evaluators: Sequence[Evaluator], places: Sequence[Mapping[str, Any]]) -> None:
         self._evaluators = evaluators
         self.places = places
+        self.there: Collection[int] = range(len(places))
         self._events: queue.SimpleQueue[Event | BaseException] = queue.SimpleQueue()
         self._threads: dict[int, threading.Thread] = {}
 

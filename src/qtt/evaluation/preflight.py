@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qtt.errors import EnvironmentFault
-from qtt.evaluation.base import Evaluator
+from qtt.evaluation.base import Rehearser
 from qtt.support import resources
 from qtt.tasks.contract import Task
 from qtt.tasks.preflight import Needs
@@ -25,15 +25,17 @@ NOTHING_LOST = "Nothing of it is recorded; mend it, and the same command goes on
 class Preflight:
     """The preflight of one search or collection.
 
-    task: None for an objective of the user's own, of which nothing is known. folder: of the run.
+    task: None for an objective of the user's own, of which nothing is known. folder: of the run. elsewhere:
+    training is on other machines, whose memory nobody looks at.
     """
 
     task: Task | None
     candidates: Candidates
     info: TaskInfo
     folder: Path
+    elsewhere: bool = False
 
-    def run(self, evaluator: Evaluator, say: Callable[[str], None]) -> tuple[str, ...]:
+    def run(self, evaluator: Rehearser, say: Callable[[str], None]) -> tuple[str, ...]:
         """Facts that are in order, in few words; the evaluator is started.
 
         say: is told what takes time.
@@ -45,12 +47,13 @@ class Preflight:
         try:
             needs = Needs() if self.task is None else self.task.needs(self.candidates, self.info)
             free = check_room(self.folder, needs.disk * self.info.workers)
-            check_memory(needs.memory * self.info.workers)
+            if not self.elsewhere:
+                check_memory(needs.memory * self.info.workers)
             return (*self._rehearse(evaluator, say), f"{in_words(free)} free")
         except EnvironmentFault as fault:
             raise EnvironmentFault(f"{fault} {NOTHING_LOST}") from fault
 
-    def _rehearse(self, evaluator: Evaluator, say: Callable[[str], None]) -> list[str]:
+    def _rehearse(self, evaluator: Rehearser, say: Callable[[str], None]) -> list[str]:
         facts: list[str] = []
         if self.task is None or self.task.rehearsal is None:
             return facts

@@ -6,7 +6,7 @@ import queue
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -17,7 +17,6 @@ from qtt.evaluation.rehearsal import heard
 from qtt.evaluation.spare import Scratch, begin, take_spare
 from qtt.evaluation.step import failure, timeout
 from qtt.evaluation.training_process import LEAST_GRACE, TrainingProcess
-from qtt.space.hyperparameters import registering_modules
 from qtt.tasks.preflight import Said
 from qtt.types import Candidates, Objective, Result, TaskInfo, Trial
 
@@ -48,9 +47,18 @@ class ProcessEvaluator:
     """
 
     def __init__(
-        self, objective: str, log: Path, environment: Mapping[str, str] = MappingProxyType({})
+        self,
+        objective: str,
+        log: Path,
+        environment: Mapping[str, str] = MappingProxyType({}),
+        modules: Sequence[str] | None = None,
     ) -> None:
-        """See `make_evaluator`; objective: `package.module.name`."""
+        """See `make_evaluator`.
+
+        objective: `package.module:name`. modules: in which hyperparameters are registered; None: those of
+            this process.
+        """
+        self._modules = modules
         self._environment = environment
         self._objective = objective
         self._log = log
@@ -74,8 +82,14 @@ class ProcessEvaluator:
         begun = take_spare(self._environment) or begin(self._environment, self._log)
         self._process, self._scratch = begun.process, begun.scratch
         log = str(self._log.absolute())
-        self._process.send({"objective": self._objective, "modules": registering_modules(), "log": log})
+        modules = _registering_modules() if self._modules is None else list(self._modules)
+        self._process.send({"objective": self._objective, "modules": modules, "log": log})
         return self._process
+
+    @property
+    def alive(self) -> bool:
+        """Whether there is a training process, which has not died."""
+        return self._process is not None and self._process.alive
 
     def evaluate(self, trial: Trial, task: TaskInfo, seconds: float | None) -> Iterator[Result]:
         """See `Evaluator.evaluate`."""
@@ -155,6 +169,12 @@ class ProcessEvaluator:
                 hint, told = ": the machine ran out of memory", {"out_of_memory": True}
         self.close()
         return f"The training process {how}{hint}; see {self._log}.", _tail(self._log, written), told
+
+
+def _registering_modules() -> list[str]:
+    from qtt.space.hyperparameters import registering_modules  # which a worker on a cluster need not wait for
+
+    return list(registering_modules())
 
 
 def _tail(log: Path, begin: int) -> str:

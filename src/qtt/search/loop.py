@@ -97,7 +97,8 @@ class SearchLoop:
         self._preflight = preflight
         self._begin = clock.now() - (self._entries[-1].elapsed if self._entries else 0.0)
         self._notes = notes(optimizer, task)
-        self._steps = Steps(len(pool.places))
+        self._steps = Steps()
+        self._lost: list[Trial] = []
 
     def run(self) -> Summary:
         """Search until the budget is spent or someone interrupts.
@@ -212,8 +213,7 @@ class SearchLoop:
         """Keep the workers busy until nothing more may begin and all have ended; returns why."""
         while True:
             reason = self._occupy()
-            if not self._steps:
-                assert reason is not None
+            if not self._steps and reason is not None:
                 return reason
             ended = self._listen()
             if ended is not None and ended.fault is not None:
@@ -223,20 +223,23 @@ class SearchLoop:
 
     def _occupy(self) -> str | None:
         """Begin a step on every free worker; why none begins any more, None where more may be asked later."""
-        while not self._steps.all_busy:
+        while self._steps.free(there := self._pool.there):
             if (reason := self._spent()) is not None:
                 return reason
             if self._steps and self._epochs_left() == 0:
                 return None
-            self._optimizer.seconds_left = self._seconds_left()
-            trial = self._optimizer.ask()
+            trial = self._lost.pop(0) if self._lost else self._ask()
             if trial is None:
                 return None if self._steps else self._nothing_left()
             self._trackers.asked(trial, self._elapsed())
             running = self._steps.pipelines
             self._quota.before(trial, self._history, self._optimizer.candidates, self._task, running)
-            self._begin_step(trial, self._steps.worker_for(trial.config_id))
-        return None
+            self._begin_step(trial, self._steps.worker_for(trial.config_id, there))
+        return None if self._steps else self._spent()
+
+    def _ask(self) -> Trial | None:
+        self._optimizer.seconds_left = self._seconds_left()
+        return self._optimizer.ask()
 
     def _mend(self, step: Step) -> str | None:
         """Wait for the world to mend, and try steps again that met its fault; the fault that stayed, if any.
@@ -290,7 +293,14 @@ class SearchLoop:
     def _listen(self) -> Step | None:
         """Record the next result of any worker; its step, where that has ended."""
         event = self._pool.next()
+        if event is None:
+            return None
         step = self._steps[event.worker]
+        if event.lost is not None:
+            logger.info("Step %s is asked again: %s", step.asked.to_dict(), event.lost)
+            self._lost.append(step.asked)
+            self._steps.lose(step)
+            return step
         if event.result is None:
             self._end(step)
             return step

@@ -1,6 +1,6 @@
 """The steps that are under way: who is at what, and who is free."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from qtt.runs.history import History
@@ -26,12 +26,12 @@ class Step:
 
 
 class Steps:
-    """Steps under way, at most one for each of so many workers."""
+    """Steps under way, at most one for each worker."""
 
-    def __init__(self, workers: int) -> None:
-        self._workers = range(workers)
+    def __init__(self) -> None:
         self._of: dict[int, Step] = {}
         self._last_of: dict[int, int] = {}
+        self._lost_by: dict[int, int] = {}
 
     def __len__(self) -> int:
         return len(self._of)
@@ -42,10 +42,9 @@ class Steps:
     def __getitem__(self, worker: int) -> Step:
         return self._of[worker]
 
-    @property
-    def all_busy(self) -> bool:
-        """Whether no worker is free."""
-        return len(self._of) == len(self._workers)
+    def free(self, there: Collection[int]) -> list[int]:
+        """The workers that have no step."""
+        return [worker for worker in there if worker not in self._of]
 
     @property
     def pipelines(self) -> set[int]:
@@ -57,9 +56,15 @@ class Steps:
         missing = (step.trial.fidelity - history.fidelity(step.trial.config_id) for step in self)
         return sum(max(epochs, 0) for epochs in missing)
 
-    def worker_for(self, config_id: int) -> int:
-        """A free worker: the one that trained the pipeline last, which may still have it, or the first."""
-        free = [worker for worker in self._workers if worker not in self._of]
+    def worker_for(self, config_id: int, there: Collection[int]) -> int:
+        """A free worker: the one that trained the pipeline last, which may still have it, or the first.
+
+        Where that one lost it, any other is better.
+        """
+        free = self.free(there)
+        lost_by = self._lost_by.get(config_id)
+        if lost_by is not None:
+            return min(free, key=lambda worker: (worker == lost_by, worker))
         last = self._last_of.get(config_id)
         return last if last is not None and last in free else free[0]
 
@@ -71,3 +76,9 @@ class Steps:
     def end(self, step: Step) -> None:
         """Its worker is free again."""
         del self._of[step.worker]
+        self._lost_by.pop(step.trial.config_id, None)
+
+    def lose(self, step: Step) -> None:
+        """Its worker is gone, or has begun anew."""
+        self.end(step)
+        self._lost_by[step.trial.config_id] = step.worker

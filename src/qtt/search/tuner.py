@@ -13,7 +13,9 @@ from rich.console import Console
 
 from qtt.errors import ConfigError
 from qtt.evaluation import make_evaluator
-from qtt.evaluation.pool import make_pool
+from qtt.evaluation.cluster.pool import make_cluster_workers
+from qtt.evaluation.cluster.settings import Cluster
+from qtt.evaluation.pool import Pool, make_pool
 from qtt.evaluation.preflight import Preflight, check_writable, whose
 from qtt.evaluation.process import import_path
 from qtt.hub.model_hub import ModelHub
@@ -57,6 +59,8 @@ class QuickTuner:
     isolation: `process`, `inline` or `auto`; see `qtt.evaluation.make_evaluator`.
     workers: how many pipelines are trained at once, each in a process with a GPU of its own or its share of
         the processor cores; None: one for each GPU. A search goes on with any number of them.
+    cluster: where the workers are, on the machines of a Ray cluster; None: on this one. With `workers` None
+        there are as many as it has room for at the beginning.
     disk_quota_gb: bound on all checkpoints together, in 10⁹ bytes; None: no bound.
     patience: seconds to wait, in each step, for data, weights, device or disk to come back before a search
         stops; they count against the budget. Such faults of the world enter no pipeline's record.
@@ -79,6 +83,7 @@ class QuickTuner:
         trackers: Sequence[Tracker] | None = None,
         isolation: str = "auto",
         workers: int | None = 1,
+        cluster: Cluster | None = None,
         disk_quota_gb: float | None = None,
         patience: float = 600.0,
         hang_factor: float | None = 20.0,
@@ -93,6 +98,7 @@ class QuickTuner:
         self._trackers: Sequence[Tracker] = [ConsoleTracker(), CsvTracker()] if trackers is None else trackers
         self._isolation = isolation
         self._workers = workers
+        self._cluster = cluster
         self._quota = None if disk_quota_gb is None else _bytes(disk_quota_gb)
         self._patience = patience
         self._watchdog = Watchdog(hang_factor, hang_floor)
@@ -138,7 +144,7 @@ class QuickTuner:
         check_writable(path)
         with RunFolder(path) as folder:
             device = task.settings.get("device")
-            pool = make_pool(objective, folder.log, self._isolation, self._workers, device)
+            pool = self._pool(objective, folder.log, device)
             task = replace(task, work_dir=folder.pipelines, workers=len(pool.places))
             folder.claim(candidates, task, () if self.task is None else self.task.where_it_runs)
             for name, text in {**self._search_space(), **self._files}.items():
@@ -155,7 +161,9 @@ class QuickTuner:
                 budget,
                 trackers=self._trackers,
                 clock=self._clock,
-                preflight=Preflight(whose(self.task, objective), candidates, task, folder.path),
+                preflight=Preflight(
+                    whose(self.task, objective), candidates, task, folder.path, self._cluster is not None
+                ),
                 quota=self._quota,
                 watchdog=self._watchdog,
                 patience=self._patience,
@@ -191,6 +199,13 @@ class QuickTuner:
         tuner = cls(None, objective or _task(record), record.path, **settings)
         tuner._data = data
         return tuner
+
+    def _pool(self, objective: Objective, log: Path, device: str | None) -> Pool:
+        if self._cluster is None:
+            return make_pool(objective, log, self._isolation, self._workers, device)
+        if self._isolation == "inline":
+            raise ConfigError("Workers of a cluster train in processes of their own: isolation='process'.")
+        return make_cluster_workers(objective, log, self._cluster, self._workers, device)
 
     def _to_train_with(self) -> Objective:
         """The objective.
