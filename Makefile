@@ -66,7 +66,8 @@ LOWEST := .venv-lowest
 .PHONY: test-lowest
 test-lowest: $(BIN)/uv  ## the tests with the oldest versions that pyproject.toml admits, in an environment of their own
 	@test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
-	@$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --editable '.[dev]' uv
+	@$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --editable '.[dev]'
+	@$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python uv
 	@# old packages warn of newer ones that they bring along
 	@OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -W default -n auto --dist loadfile $(ARGS)
 

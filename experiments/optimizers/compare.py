@@ -47,7 +47,7 @@ def read(files: Sequence[Path]) -> Searches:
     for file in files:
         for (policy, dataset, seed), rows in pd.read_csv(file).groupby(["policy", "dataset", "seed"]):
             if policy not in ABLATIONS:
-                found[policy, dataset, seed] = rows["seconds"].to_numpy(), rows["regret"].to_numpy()
+                found[policy, dataset, int(seed)] = rows["seconds"].to_numpy(), rows["regret"].to_numpy()
     return Searches.of(found)
 
 

@@ -24,6 +24,9 @@ from qtt.finetune.cv.classification.transforms import Transform
 
 log = logging.getLogger(__name__)
 
+LONGEST_END = 5.0
+"""Seconds in which a process that was told to end must have ended."""
+
 
 class WorkersLost(QTTError):  # noqa: N818 - says what happened
     """Processes that make batches died, or cannot hand them over; there will be fewer of them."""
@@ -74,14 +77,19 @@ class Crew:
                 self.close()
 
     def close(self) -> None:
-        """End the processes."""
+        """End the processes, and see them gone."""
         batches, self._loader._iterator = self._loader._iterator, None
+        if batches is None:
+            return
         try:
-            if batches is not None:
-                batches._shutdown_workers()
+            batches._shutdown_workers()
         except RuntimeError as error:
             if not tells_of_lost_workers(error):
                 raise
+        for process in batches._workers:  # some versions of torch do not wait for those that they terminate
+            process.join(LONGEST_END)
+            process.kill()
+            process.join()
 
     def _safely(self, ask: Callable[[], Any]) -> Any:
         """What the loader gives; all that it raises is about its processes."""
