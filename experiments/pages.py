@@ -23,6 +23,7 @@ SCRIPTS = {
     "ablations": "ablations",
     "default_or_search": "defaults",
     "images": "image_tables",
+    "parallel": "parallel",
     "model_choice": "model_choice",
     "table1": "table1",
 }

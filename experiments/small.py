@@ -66,6 +66,14 @@ SMALL = (
         curves=True,
     ),
     Small(
+        "parallel",
+        (
+            "experiments/parallel/replay_workers.py --policies quick random --datasets ACT_40 --seeds 1 "
+            "--seconds 1800 --out {out} --results {out}/results",
+        ),
+        curves=True,
+    ),
+    Small(
         "default_or_search",
         ("experiments/default_or_search/recorded_defaults.py --datasets ACT_40 FLW --results {out}/results",),
         curves=True,

@@ -443,7 +443,7 @@ def supposing(mean, **settings):
 
 
 def test_pending_steps_count_as_they_are_expected_to_end():
-    optimizer, performance = supposing([0.6, 0.5, 0.4])
+    optimizer, performance = supposing([0.6, 0.5, 0.4], fantasies="mean")
     first, second = optimizer.ask(), optimizer.ask()
     assert (first.config_id, second.config_id) == (0, 1)
     assert performance.supposed == [{0: (1, 0.6)}]
@@ -466,7 +466,7 @@ def test_one_worker_supposes_nothing(fantasies):
 
 
 def test_nothing_is_supposed_where_that_is_not_wanted():
-    optimizer, performance = supposing([0.6, 0.5, 0.4], fantasies=None)
+    optimizer, performance = supposing([0.6, 0.5, 0.4])
     assert [optimizer.ask().config_id for _ in range(3)] == [0, 1, 2]
     assert performance.supposed == []
 
@@ -474,7 +474,7 @@ def test_nothing_is_supposed_where_that_is_not_wanted():
 def test_a_search_that_was_told_everything_is_as_if_nothing_had_been_supposed():
     """Several workers now and then: what is asked next depends on what was told alone."""
     curves = SyntheticCurves()
-    optimizer, again = searching(24), searching(24)
+    optimizer, again = (searching(24, fantasies="mean") for _ in range(2))
     for count in (3, 1, 4, 2):
         trials = [optimizer.ask() for _ in range(count)]
         for trial in reversed(trials):

@@ -31,6 +31,7 @@ HORIZONS = (1, 2, 3, 5, 8, 12, 20, 32, 50)
 """Epochs that the acquisition looks ahead."""
 
 ACQUISITIONS = ("horizons", "multi_fidelity")
+FANTASIES = ("mean", "draw")
 
 ONE_PROBE = 0.25
 """What one linear probe may take of the seconds that are left, while a finetuning could still be finished."""
@@ -73,7 +74,7 @@ class QuickTune(CandidateOptimizer):
         cost_aware: bool = True,
         gray_box: bool = True,
         proposals: int = 0,
-        fantasies: str | None = "mean",
+        fantasies: str | None = None,
     ) -> None:
         """See `CandidateOptimizer`.
 
@@ -92,16 +93,20 @@ class QuickTune(CandidateOptimizer):
             cost_aware: false: all epochs count as equally long, to show what costs are worth.
             gray_box: false: what was chosen is trained to its end, to show what stopping is worth.
             proposals: pipelines near every new incumbent that become candidates; see `CandidateOptimizer`.
-            fantasies: how pending steps are supposed to end: `mean`, `draw`, or None: nothing is supposed.
+            fantasies: how pending steps are supposed to end: as is expected (`mean`), or as a draw from that
+                (`draw`); None: nothing is supposed of them, which was as good (experiments/parallel).
 
         Raises:
-            ConfigError: an unknown acquisition, or a horizon or patience that is not positive.
+            ConfigError: an unknown acquisition or kind of fantasy, or a horizon or patience that is not
+                positive.
         """
         super().__init__(
             config_manager, seed=seed, epochs_per_step=epochs_per_step, max_fidelity=max_fidelity
         )
         if acquisition not in ACQUISITIONS:
             raise ConfigError(unknown("acquisition", acquisition, ACQUISITIONS))
+        if fantasies not in (None, *FANTASIES):
+            raise ConfigError(unknown("kind of fantasies", str(fantasies), FANTASIES))
         if not horizons or min(horizons) < 1 or patience <= 0:
             raise ConfigError(f"horizons and patience must be positive; got {list(horizons)} and {patience}.")
         self.performance = performance
