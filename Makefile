@@ -156,6 +156,11 @@ ablations: $(VENV)/.installed-dev  ## 45 minutes: Quick-Tune without its parts, 
 	@$(BIN)/python experiments/ablations/replay_variants.py $(ARGS)
 	@$(BIN)/python experiments/pages.py ablations
 
+.PHONY: parallel
+parallel: $(VENV)/.installed-dev  ## an hour: searches with 1 to 32 workers on the recorded curves
+	@$(BIN)/python experiments/parallel/replay_workers.py $(ARGS)
+	@$(BIN)/python experiments/pages.py parallel
+
 .PHONY: experiments-small
 experiments-small: $(VENV)/.installed-dev  ## minutes: miniatures of all experiments, as far as data are here (ARGS="--shared …")
 	@$(BIN)/python experiments/small.py $(ARGS)

@@ -15,6 +15,7 @@ PAGES: Mapping[str, str] = {
     "experiments/default_or_search/README.md": "experiments/default_or_search.md",
     "experiments/model_choice/README.md": "experiments/model_choice.md",
     "experiments/table1/README.md": "experiments/table1.md",
+    "experiments/parallel/README.md": "experiments/parallel.md",
     "experiments/finetune_vs_probe/README.md": "experiments/finetune_vs_probe.md",
     "experiments/images/README.md": "experiments/images.md",
     "experiments/finetune_speed/README.md": "experiments/finetune_speed.md",
