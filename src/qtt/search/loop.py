@@ -300,6 +300,7 @@ class SearchLoop:
             logger.info("Step %s is asked again: %s", step.asked.to_dict(), event.lost)
             self._lost.append(step.asked)
             self._steps.lose(step)
+            self._trackers.ended(step.worker, self._elapsed())
             return step
         if event.result is None:
             self._end(step)
