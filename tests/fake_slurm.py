@@ -24,6 +24,7 @@ import os, sys
 output = sys.argv[sys.argv.index("--output") + 1]
 for name, value in (("%A", "SLURM_ARRAY_JOB_ID"), ("%a", "SLURM_ARRAY_TASK_ID"), ("%j", "SLURM_JOB_ID")):
     output = output.replace(name, os.environ.get(value, ""))
+os.makedirs(os.path.dirname(output), exist_ok=True)  # the job may begin before submitit has made it
 log = os.open(output.replace("%t", "0"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 os.dup2(log, 1)
 os.dup2(log, 2)
