@@ -34,7 +34,7 @@ def fitted(history, task=TASK, **settings):
 def test_posterior_and_likelihood_against_gpytorch():
     predictor = fitted(observed({0: 3, 5: 2, 7: 1, 9: 4}))
     model, x, y = predictor._model, predictor._x, predictor._y
-    query = Inputs.of(predictor._points().queries(predictor._history, [0, 5, 20], [4, 3, 1]), 0.4, 0.2)
+    query = Inputs.of(predictor._points().queries(predictor._curves, [0, 5, 20], [4, 3, 1]), 0.4, 0.2)
 
     class Dense(gpytorch.models.ExactGP):
         def forward(self, index):

@@ -61,6 +61,7 @@ OPTIMIZER: Mapping[str, Kind] = {
     "cost_aware": SWITCH,
     "gray_box": SWITCH,
     "proposals": FROM_ZERO,
+    "fantasies": Choice(("mean", "draw"), null="nothing is supposed"),
 }
 
 COST: Mapping[str, Kind] = {
@@ -171,7 +172,8 @@ KINDS: Mapping[str, Mapping[str, Kind]] = {
         "seconds": BUDGET,
         "datasets": ListOf(Words("a dataset's name"), null="all of the table"),
         "out": PathName(null="a folder of its own in runs"),
-        "workers": COUNT.or_null("one for each core"),
+        "workers": Either(COUNT, ListOf(COUNT)),
+        "processes": COUNT.or_null("one for each core"),
         "fresh": SWITCH,
     },
     "metatrain": {
