@@ -11,11 +11,10 @@ Both depend on the machine and what else it does.
 
 import argparse
 import tempfile
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from sleeping import sleeping
 
 from qtt.artifacts.pretrained import quick_tune
 from qtt.benchmarking.replay import replay
@@ -25,19 +24,10 @@ from qtt.optimizers.quick import QuickTune
 from qtt.runs.record import RunRecord
 from qtt.search.tuner import QuickTuner
 from qtt.testing import METAFEATURES, SyntheticCurves, SyntheticSpace
-from qtt.types import Candidates, Result, TaskInfo, Trial
+from qtt.types import Candidates, TaskInfo
 
 WEIGHTS = "mtlbm/mini"
 EPOCHS = 50
-
-
-def sleeping(trial: Trial, task: TaskInfo) -> Iterator[Result]:
-    """Synthetic scores; an epoch takes .2 to 2 s of sleep, always the same for a pipeline and an epoch."""
-    curves = SyntheticCurves()
-    for epoch in range(trial.fidelity, trial.fidelity + 1):
-        seconds = 0.2 + 1.8 * float(np.random.default_rng((trial.config_id, epoch)).random())
-        time.sleep(seconds)
-        yield Result(trial.config_id, epoch, curves.score(trial.config, epoch), seconds)
 
 
 def optimizer(candidates: Candidates) -> QuickTune:
@@ -58,7 +48,7 @@ def busy(workers: int, seconds: float, candidates: Candidates) -> str:
             isolation="process",
             workers=workers,
         )
-        tuner.run(TaskInfo(path=Path()), seconds=seconds)
+        tuner.run(TaskInfo(path=Path()), time_budget=seconds)
         record = RunRecord.load(Path(folder) / "run")
     times = Timeline(record.entries).times(record.elapsed)
     spent = sum(time.busy for time in times)
@@ -70,18 +60,18 @@ def busy(workers: int, seconds: float, candidates: Candidates) -> str:
     return f"{len(times)} of {workers} workers: {epochs} epochs, busy {share:.1%} between them; {began}"
 
 
-def simulated(workers: int, candidates: Candidates, epochs: int = EPOCHS) -> str:
+def simulated(workers: int, candidates: Candidates) -> str:
     """A replay, all of whose seconds are decisions."""
     curves = SyntheticCurves()
     configs = candidates.configs
-    scores = np.array([[curves.score(config, epoch + 1) for epoch in range(epochs)] for config in configs])
-    seconds = np.repeat([[curves.seconds(config)] for config in configs], epochs, axis=1)
+    scores = np.array([[curves.score(config, epoch + 1) for epoch in range(EPOCHS)] for config in configs])
+    seconds = np.repeat([[curves.seconds(config)] for config in configs], EPOCHS, axis=1)
     ids = tuple(f"run{i:04d}" for i in range(len(configs)))
-    lengths = np.full(len(configs), epochs)
+    lengths = np.full(len(configs), EPOCHS)
     recorded = DatasetCurves(
         "synthetic", ids, configs, scores, seconds, lengths, ("finished",) * len(configs)
     )
-    limit = float(np.median(seconds)) * epochs / 4
+    limit = float(np.median(seconds)) * EPOCHS / 4
     found = replay(optimizer(candidates), recorded, limit, workers)
     count, spent = len(found.decisions), float(found.decisions.sum())
     slowest = 1e3 * float(found.decisions.max())

@@ -49,7 +49,7 @@ class PointBuilder:
         """Epochs seen so far, pipeline by pipeline, with their scores (n,).
 
         Args:
-            history: of the search.
+            history: of the search, perhaps with fantasies.
             limit: at most so many; the first and the latest epoch of every curve come first, then later
                 epochs before earlier ones.
         """
